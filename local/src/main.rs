@@ -1,0 +1,3 @@
+//! The `roomscribe` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A Gladia-v2-live-compatible speech server for one machine.

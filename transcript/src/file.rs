@@ -1,0 +1,5 @@
+//! Append-only segment files.
+
+/// A log under a folder.
+#[derive(Debug)]
+pub struct FileLog {}

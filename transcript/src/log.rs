@@ -1,0 +1,148 @@
+//! The log: one per session, a single writer, many readers (design §3).
+//!
+//! Contract: `append` gives contiguous offsets from 1; the same `seg` again is a no-op that returns the first offset;
+//! a lower `gen` than seen is [`LogError::Fenced`], a wrong head [`LogError::Moved`]. `follow` gives history, then live,
+//! without gap or duplicate; partials are latest-state and may be dropped.
+
+use crate::file::FileLog;
+use crate::memory::MemoryLog;
+use crate::model::{Event, Generation, Offset, Partial, Record, SessionId, WriterNote};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What a writer asks to append.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Append {
+    /// The writer's attempt.
+    pub generation: Generation,
+    /// The head that the writer believes in; the event gets the offset after it.
+    pub expected_head: Offset,
+    /// What happened.
+    pub event: Event,
+    /// The writer's own record, for its successor.
+    pub note: Option<WriterNote>,
+}
+
+/// Where an appended event stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The event's offset (the first one, when it was there already).
+    pub offset: Offset,
+    /// The log's head now.
+    pub head: Offset,
+    /// The same final was there already; nothing was written.
+    pub duplicate: bool,
+}
+
+/// Where a log begins and ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    /// The log's incarnation, 8 hex digits.
+    pub epoch: String,
+    /// First offset still there (1 unless something was erased by retention).
+    pub oldest: Offset,
+    /// Last offset given; 0 when empty.
+    pub head: Offset,
+    /// Highest `gen` seen.
+    pub generation: Generation,
+    /// An `end` has been appended.
+    pub ended: bool,
+    /// The newest writer's record.
+    pub note: Option<WriterNote>,
+}
+
+/// Why the log refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A later attempt writes this session: this writer must stop.
+    #[error("fenced: attempt {seen} has written already, this writer is attempt {own}", seen = .seen.0, own = .own.0)]
+    Fenced {
+        /// Highest attempt in the log.
+        seen: Generation,
+        /// The refused writer's.
+        own: Generation,
+    },
+    /// The head is elsewhere: read it and decide again.
+    #[error("the log's head is {head}, not {expected}")]
+    Moved {
+        /// Where the log is.
+        head: Offset,
+        /// Where the writer thought it was.
+        expected: Offset,
+    },
+    /// No event may follow an `end`.
+    #[error("the session has ended")]
+    Ended,
+    /// No log of that session (or it was erased).
+    #[error("no such session")]
+    NoSession,
+    /// The transcript was erased on request; a tombstone stays.
+    #[error("the transcript was erased")]
+    Erased,
+    /// The event is larger than a record may be.
+    #[error("event of {bytes} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Encoded size.
+        bytes: usize,
+        /// Largest allowed.
+        limit: usize,
+    },
+    /// The disk is full: nothing acknowledged is lost, the operator of the machine must free space.
+    #[error("the disk that holds DATA_DIR is full")]
+    Full,
+    /// Reading or writing failed.
+    #[error("log storage: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What a follower receives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FollowItem {
+    /// A durable event, in order, each exactly once.
+    Record(Arc<Record>),
+    /// Latest state of an open segment; some are skipped when the follower is slow.
+    Partial(Arc<Partial>),
+}
+
+/// History, then live. Ends after the `end` event, when the log is erased, or with an error.
+#[derive(Debug)]
+pub struct Follow {
+    pub(crate) items: mpsc::Receiver<Result<FollowItem, LogError>>,
+}
+
+impl Follow {
+    /// The next item; `None` after `end`.
+    pub async fn next(&mut self) -> Option<Result<FollowItem, LogError>> {
+        self.items.recv().await
+    }
+}
+
+/// One log of many sessions.
+pub trait TranscriptLog: Send + Sync + 'static {
+    /// Opens the session's log for writing, making it (and its epoch) when it is not there.
+    fn open(&self, session: &SessionId) -> impl Future<Output = Result<Head, LogError>> + Send;
+    /// Appends durably: when this returns, the event survives a crash of this process.
+    fn append(&self, session: &SessionId, append: Append) -> impl Future<Output = Result<Appended, LogError>> + Send;
+    /// At most `limit` records after `after`.
+    fn read(&self, session: &SessionId, after: Offset, limit: usize) -> impl Future<Output = Result<Vec<Arc<Record>>, LogError>> + Send;
+    /// Every record after `after`, then what comes.
+    fn follow(&self, session: &SessionId, after: Offset) -> impl Future<Output = Result<Follow, LogError>> + Send;
+    /// Where the log is.
+    fn head(&self, session: &SessionId) -> impl Future<Output = Result<Head, LogError>> + Send;
+    /// Every session with a log.
+    fn sessions(&self) -> impl Future<Output = Result<Vec<SessionId>, LogError>> + Send;
+    /// Shows the newest reading of an open segment to followers; never stored, never waits.
+    fn publish_partial(&self, session: &SessionId, partial: Partial);
+    /// Erases the events; a tombstone stays.
+    fn erase(&self, session: &SessionId) -> impl Future<Output = Result<(), LogError>> + Send;
+}
+
+/// The backings, as one cheap-to-clone value.
+#[derive(Debug, Clone)]
+pub enum Log {
+    /// Gone with the process.
+    Memory(Arc<MemoryLog>),
+    /// Append-only segment files under `DATA_DIR/sessions`.
+    File(Arc<FileLog>),
+}

@@ -1,0 +1,1 @@
+//! JSON, SRT, WebVTT and TXT as pure functions of the log.

@@ -1,0 +1,1 @@
+//! AAC to PCM on the media clock.

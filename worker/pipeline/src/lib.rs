@@ -1,0 +1,3 @@
+//! One session, sans-IO.
+
+pub mod audio;

@@ -1,0 +1,1 @@
+//! One session: audio in, transcript out. Knows nothing of Kubernetes.
