@@ -1,0 +1,62 @@
+# `make help` lists every command. What is slow to build or fetch is cached in ROOMSCRIBE_CACHE, outside the checkout.
+ROOMSCRIBE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roomscribe
+CARGO_TARGET_DIR ?= $(ROOMSCRIBE_CACHE)/target
+export ROOMSCRIBE_CACHE CARGO_TARGET_DIR
+STAGE := tests/tools/stage.sh
+NEED := tests/tools/need.sh
+T ?= 60
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit e2e browser deny bench fuzz fixtures sizes screenshots
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## a meeting end to end, no account (ARGS="--once --format json")
+	@$(NEED) cargo cc python3 pip >&2
+	@cargo build --release --locked -p roomscribe >&2
+	@$(CARGO_TARGET_DIR)/release/roomscribe demo $(ARGS)
+
+test: lint unit e2e browser ## everything that CI proves
+	@echo "all stages passed"
+
+lint: deny ## format, clippy, licences
+	@$(STAGE) "format and clippy" sh -c 'cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings'
+
+unit: ## unit, property, simulation, seeded fuzz, real publishers
+	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip node npm
+	@$(STAGE) "build tests" cargo test --locked --workspace --no-run
+	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace --exclude roomscribe-e2e --exclude roomscribe-load
+
+e2e: ## the built binary, real publishers, real viewers
+	@$(NEED) cargo cc ffmpeg python3 pip
+	@$(STAGE) "build the program" cargo build --release --locked -p roomscribe
+	@ROOMSCRIBE_BIN=$(CARGO_TARGET_DIR)/release/roomscribe $(STAGE) "end to end" cargo test --locked -p roomscribe-e2e
+
+browser: ## the page in headless Chromium
+	@$(NEED) node npm chromium
+	@cargo build --release --locked -p roomscribe
+	@ROOMSCRIBE_BIN=$(CARGO_TARGET_DIR)/release/roomscribe $(STAGE) "page" tests/e2e/browser/run.sh
+
+deny: ## licences, sources, banned and duplicate crates
+	@$(NEED) cargo cc cargo-deny
+	@PATH="$(ROOMSCRIBE_CACHE)/tools/bin:$$PATH" $(STAGE) "cargo deny" cargo deny --locked check bans licenses sources
+
+bench: ## ratios against peers, into docs/benchmarks.{json,md}
+	@$(NEED) cargo cc ffmpeg node npm
+	@tests/load/bench.sh
+
+fuzz: ## every fuzz target for T seconds each (T=60)
+	@$(NEED) cargo cc cargo-fuzz
+	@PATH="$(ROOMSCRIBE_CACHE)/tools/bin:$$PATH" rtmp/fuzz/run.sh $(T)
+
+fixtures: ## make the demo's meeting again from its dialogue
+	@tests/fixtures/meeting/make.sh
+
+screenshots: ## make the pictures of docs/ again
+	@$(NEED) node npm chromium
+	@tests/e2e/browser/screenshots.sh
+
+sizes: ## code files over 300 lines
+	@tests/tools/sizes.sh

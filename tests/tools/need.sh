@@ -1,0 +1,66 @@
+#!/bin/sh
+# need.sh THING...: makes sure that each thing is there; installs Debian packages when root, cargo tools into the
+# cache, and otherwise says in one line what is missing and how to get it.
+set -eu
+cache=${ROOMSCRIBE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/roomscribe}
+missing=""
+
+have() {
+    case $1 in
+        pip) python3 -m pip --version >/dev/null 2>&1 ;;
+        gst-plugins) gst-inspect-1.0 --exists rtmp2sink && gst-inspect-1.0 --exists rtmpsink && gst-inspect-1.0 --exists voaacenc ;;
+        cargo-*) [ -x "$cache/tools/bin/$1" ] && [ "$(cat "$cache/tools/$1.version" 2>/dev/null)" = "$(version_of "$1")" ] ;;
+        *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
+package_of() {
+    case $1 in
+        cc) echo gcc libc6-dev ;;
+        ffmpeg) echo ffmpeg ;;
+        gst-launch-1.0) echo gstreamer1.0-tools ;;
+        gst-plugins) echo gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad ;;
+        chromium) echo chromium ;;
+        flite) echo flite ;;
+        espeak-ng) echo espeak-ng ;;
+        sox) echo sox ;;
+        python3) echo python3 ;;
+        pip) echo python3-pip python3-venv ;;
+        node) echo nodejs ;;
+        npm) echo npm ;;
+        *) echo "" ;;
+    esac
+}
+
+version_of() {
+    case $1 in
+        cargo-deny) echo 0.20.2 ;;
+        cargo-fuzz) echo 0.13.2 ;;
+    esac
+}
+
+install_cargo_tool() {
+    echo "installing $1 $(version_of "$1") into $cache/tools (once)" >&2
+    CARGO_TARGET_DIR="$cache/tools-build" cargo install --locked --quiet --root "$cache/tools" --version "$(version_of "$1")" "$1" >&2
+    version_of "$1" > "$cache/tools/$1.version"
+    rm -rf "$cache/tools-build"
+}
+
+for thing in "$@"; do
+    have "$thing" && continue
+    case $thing in
+        cargo) echo "missing: cargo. Install Rust from https://rustup.rs, then run this again." >&2; exit 69 ;;
+        cargo-*) install_cargo_tool "$thing" ;;
+        *) missing="$missing $(package_of "$thing")" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing$missing with apt (once)" >&2
+    apt-get update -qq >&2
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+    echo "missing:$missing. Run: sudo apt-get install$missing" >&2
+    exit 69
+fi
