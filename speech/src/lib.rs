@@ -3,6 +3,31 @@
 //! Protocol facts come from Gladia's OpenAPI document, its AsyncAPI document and its own SDKs
 //! (PyPI `gladiaio-sdk`, npm `@gladiaio/sdk`), which also prove it: `tests/e2e/sdk`.
 
+mod acoustic;
+mod actor;
+mod audio;
+mod control;
+mod endpoint;
+mod http;
+mod intake;
+mod listing;
+mod metrics;
+mod moonshine;
+mod outcome;
+mod pool;
+mod problem;
+mod request;
+mod reset;
+mod scripted;
+mod server;
+mod session;
+mod session_say;
+mod socket;
+mod store;
+mod track;
+mod wire;
+mod words;
+
 pub mod config;
 pub mod faults;
 pub mod model_files;
@@ -23,17 +48,21 @@ pub enum ServeError {
     /// The listening socket failed.
     #[error("the speech server's socket failed: {0}")]
     Socket(#[from] std::io::Error),
+    /// The start-up task panicked.
+    #[error("the speech server's start was interrupted")]
+    Interrupted,
 }
 
-/// The server's routes, for mounting in another server. Loads the recogniser: blocking, about 0.3 s per thread.
+/// The server's routes, for mounting in another server. Loads the recogniser: blocking, about 0.5 s per thread.
+/// Must be called within a tokio runtime's context only when requests are served, which [`serve`] sees to.
 ///
 /// # Errors
 /// [`ServeError::Recogniser`] when the library or the model does not load.
-pub fn router(_config: Config) -> Result<axum::Router, ServeError> {
-    Ok(axum::Router::new().route("/healthz", axum::routing::get(|| async { "ok" })))
+pub fn router(config: Config) -> Result<axum::Router, ServeError> {
+    Ok(http::routes(server::Server::new(config)?))
 }
 
-/// Serves until `shutdown` is ready.
+/// Serves until `shutdown` is ready; then live connections are closed with 1012.
 ///
 /// # Errors
 /// [`ServeError`] when the recogniser or the socket fails.
@@ -42,6 +71,16 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let routes = router(config)?;
-    Ok(axum::serve(listener, routes).with_graceful_shutdown(shutdown).await?)
+    if let Some(dir) = &config.audio_dir {
+        tokio::fs::create_dir_all(dir).await?;
+    }
+    let server = tokio::task::spawn_blocking(|| server::Server::new(config)).await;
+    let server = server.map_err(|_| ServeError::Interrupted)??;
+    let routes = http::routes(std::sync::Arc::clone(&server));
+    let service = routes.into_make_service_with_connect_info::<reset::Resetter>();
+    let stop = async move {
+        shutdown.await;
+        server.shut_down().await;
+    };
+    Ok(axum::serve(reset::Listener(listener), service).with_graceful_shutdown(stop).await?)
 }
