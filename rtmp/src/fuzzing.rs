@@ -1,0 +1,1 @@
+//! Entry points for the fuzz targets and the seeded property tests. Not an API.
