@@ -63,7 +63,8 @@ pub struct Limits {
     pub detached: Duration,
     /// Received audio that is not yet recognised; at this bound the socket is no longer read.
     pub backlog: Duration,
-    /// Dedicated recognition threads.
+    /// Dedicated recognition threads. One by default: the library itself uses all cores, and a second thread only
+    /// makes each utterance later (measured on two cores).
     pub threads: usize,
     /// Ended sessions whose result is kept; the oldest goes first.
     pub finished: usize,
@@ -77,7 +78,7 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             detached: Duration::from_secs(60),
             backlog: Duration::from_secs(120),
-            threads: 2,
+            threads: 1,
             finished: 200,
         }
     }

@@ -63,11 +63,20 @@ pub(crate) struct Connection {
 impl Connection {
     fn check(&self) -> io::Result<()> {
         if self.state.reset.load(Ordering::SeqCst) {
-            // With no linger time the close that follows sends RST.
-            self.stream.set_zero_linger()?;
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.state.reset.load(Ordering::SeqCst)
+            && let Err(e) = self.stream.set_zero_linger()
+        {
+            // With no linger time the close that follows sends RST; without it this is a plain end.
+            tracing::warn!("a connection could not be reset: {e}");
+        }
     }
 }
 

@@ -158,7 +158,7 @@ impl Session {
 
     /// Seconds of audio that wait for their final, all channels.
     pub(crate) fn backlog(&self) -> f64 {
-        self.tracks.iter().map(Track::backlog).sum()
+        self.tracks.iter().map(Track::backlog).fold(0.0, std::ops::Add::add)
     }
 
     pub(crate) fn ended(&self) -> bool {

@@ -36,22 +36,19 @@ pub(crate) async fn serve(socket: WebSocket, entry: Arc<Entry>, connection: u64,
         ending = read(&mut reader, &entry, connection) => ending,
         ending = write(&mut writer, outgoing) => ending,
     };
-    let for_good = match ending {
-        Ending::Client { for_good } => for_good,
-        Ending::Break(Break::Close(code)) => {
-            close(&mut writer, &mut reader, code).await;
-            code == 1000 || (4400..4500).contains(&code)
-        }
-        Ending::Break(how) => {
-            if let (Break::Reset, Some(resetter)) = (how, resetter) {
-                resetter.reset();
-            }
-            false
-        }
+    let for_good = match &ending {
+        Ending::Client { for_good } => *for_good,
+        Ending::Break(Break::Close(code)) => *code == 1000 || (4400..4500).contains(code),
+        Ending::Break(_) => false,
     };
-    drop((writer, reader));
-    // The session may have ended before its socket: then no one listens.
+    // Told before the closing handshake, which a client may drag out. The session may have ended before its socket:
+    // then no one listens.
     let _ = entry.frames.send((connection, Frame::Gone { for_good })).await;
+    match (ending, resetter) {
+        (Ending::Break(Break::Close(code)), _) => close(&mut writer, &mut reader, code).await,
+        (Ending::Break(Break::Reset), Some(resetter)) => resetter.reset(),
+        _ => {}
+    }
 }
 
 enum Ending {

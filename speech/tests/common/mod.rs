@@ -1,6 +1,7 @@
 //! A server on a port of the system's choice and a plain client, which shares no code with the server.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
 
 use std::time::Duration;
 
@@ -195,6 +196,14 @@ impl Client {
             if ack["data"]["byte_range"][1] == end {
                 return;
             }
+        }
+    }
+
+    /// After the end: a reset connection refuses the first byte, one that was merely closed takes it.
+    pub(crate) fn was_reset(&self) -> bool {
+        match self.socket.get_ref() {
+            tokio_tungstenite::MaybeTlsStream::Plain(stream) => stream.try_write(b"x").is_err(),
+            _ => false,
         }
     }
 
