@@ -8,12 +8,20 @@ pub mod model;
 pub mod render;
 
 #[cfg(feature = "log")]
+mod backing;
+#[cfg(feature = "log")]
 pub mod file;
+#[cfg(feature = "log")]
+mod follow;
+#[cfg(feature = "log")]
+mod live;
 #[cfg(feature = "log")]
 pub mod log;
 #[cfg(feature = "log")]
 pub mod memory;
-
-pub use model::*;
 #[cfg(feature = "log")]
-pub use log::{Append, Appended, Follow, FollowItem, Head, Log, LogError, TranscriptLog};
+mod state;
+
+#[cfg(feature = "log")]
+pub use log::{Append, Appended, Follow, FollowItem, Head, Log, LogError, Swept, TranscriptLog};
+pub use model::*;

@@ -4,12 +4,18 @@
 //! a lower `gen` than seen is [`LogError::Fenced`], a wrong head [`LogError::Moved`]. `follow` gives history, then live,
 //! without gap or duplicate; partials are latest-state and may be dropped.
 
-use crate::file::FileLog;
-use crate::memory::MemoryLog;
 use crate::model::{Event, Generation, Offset, Partial, Record, SessionId, WriterNote};
 use std::future::Future;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::time::{Duration, SystemTime};
+
+pub use crate::backing::Log;
+pub use crate::follow::{FOLLOW_BATCH, Follow};
+
+/// Bytes of one record's JSON at most, the writer's note included.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// What a writer asks to append.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +97,23 @@ pub enum LogError {
     /// The disk is full: nothing acknowledged is lost, the operator of the machine must free space.
     #[error("the disk that holds DATA_DIR is full")]
     Full,
+    /// Another process uses this folder: stop it, or set another `DATA_DIR`.
+    #[error("DATA_DIR {} is in use by another roomscribe process (lock file {})", path.parent().unwrap_or(path).display(), path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// Acknowledged data cannot be read back: the operator of the machine must restore the file from a backup,
+    /// or move it away to give the session up. It is never cut short silently.
+    #[error("log file {} is damaged at byte {at}: {what}; restore it from a backup or move it away", path.display())]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// First byte of the record that is not good.
+        at: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// Reading or writing failed.
     #[error("log storage: {0}")]
     Io(#[from] std::io::Error),
@@ -105,17 +128,13 @@ pub enum FollowItem {
     Partial(Arc<Partial>),
 }
 
-/// History, then live. Ends after the `end` event, when the log is erased, or with an error.
-#[derive(Debug)]
-pub struct Follow {
-    pub(crate) items: mpsc::Receiver<Result<FollowItem, LogError>>,
-}
-
-impl Follow {
-    /// The next item; `None` after `end`.
-    pub async fn next(&mut self) -> Option<Result<FollowItem, LogError>> {
-        self.items.recv().await
-    }
+/// What a retention sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Sessions whose log is gone now.
+    pub removed: usize,
+    /// Sessions that could not be judged or removed; each was logged.
+    pub skipped: usize,
 }
 
 /// One log of many sessions.
@@ -123,26 +142,62 @@ pub trait TranscriptLog: Send + Sync + 'static {
     /// Opens the session's log for writing, making it (and its epoch) when it is not there.
     fn open(&self, session: &SessionId) -> impl Future<Output = Result<Head, LogError>> + Send;
     /// Appends durably: when this returns, the event survives a crash of this process.
-    fn append(&self, session: &SessionId, append: Append) -> impl Future<Output = Result<Appended, LogError>> + Send;
-    /// At most `limit` records after `after`.
-    fn read(&self, session: &SessionId, after: Offset, limit: usize) -> impl Future<Output = Result<Vec<Arc<Record>>, LogError>> + Send;
+    fn append(
+        &self,
+        session: &SessionId,
+        append: Append,
+    ) -> impl Future<Output = Result<Appended, LogError>> + Send;
+    /// Records after `after`, at most `limit`. May be fewer than are there; empty means nothing is.
+    fn read(
+        &self,
+        session: &SessionId,
+        after: Offset,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Arc<Record>>, LogError>> + Send;
     /// Every record after `after`, then what comes.
-    fn follow(&self, session: &SessionId, after: Offset) -> impl Future<Output = Result<Follow, LogError>> + Send;
+    fn follow(
+        &self,
+        session: &SessionId,
+        after: Offset,
+    ) -> impl Future<Output = Result<Follow, LogError>> + Send;
     /// Where the log is.
     fn head(&self, session: &SessionId) -> impl Future<Output = Result<Head, LogError>> + Send;
     /// Every session with a log.
     fn sessions(&self) -> impl Future<Output = Result<Vec<SessionId>, LogError>> + Send;
     /// Shows the newest reading of an open segment to followers; never stored, never waits.
     fn publish_partial(&self, session: &SessionId, partial: Partial);
-    /// Erases the events; a tombstone stays.
+    /// Erases the events; a tombstone stays. Erasing twice is fine.
     fn erase(&self, session: &SessionId) -> impl Future<Output = Result<(), LogError>> + Send;
+    /// Removes finished sessions whose last append is older than `retention` at wall time `now`.
+    fn sweep(
+        &self,
+        now: SystemTime,
+        retention: Duration,
+    ) -> impl Future<Output = Result<Swept, LogError>> + Send;
 }
 
-/// The backings, as one cheap-to-clone value.
-#[derive(Debug, Clone)]
-pub enum Log {
-    /// Gone with the process.
-    Memory(Arc<MemoryLog>),
-    /// Append-only segment files under `DATA_DIR/sessions`.
-    File(Arc<FileLog>),
+/// Bytes that a record takes; refuses what none may hold, before anything is written.
+pub(crate) fn check_size(record: &Record, note: Option<&WriterNote>) -> Result<usize, LogError> {
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, &(record, note)).map_err(io::Error::from)?;
+    match count.0 + ENVELOPE_BYTES {
+        bytes if bytes > RECORD_BYTES_MAX => Err(LogError::TooLarge { bytes, limit: RECORD_BYTES_MAX }),
+        bytes => Ok(bytes),
+    }
+}
+
+/// Room for what a backing writes around record and note.
+const ENVELOPE_BYTES: usize = 64;
+
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

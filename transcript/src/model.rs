@@ -1,6 +1,6 @@
 //! Events as stored and as viewers see them (contract §4). JSON is camelCase; unknown fields are ignored by readers.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
 
@@ -238,7 +238,9 @@ pub enum Event {
 }
 
 /// An event with its place in the session: what a viewer receives, and the core of what is stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// Its JSON begins with `type`, `offset` and `gen`, as the contract's examples do.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Record {
     /// Contiguous from 1.
     pub offset: Offset,
@@ -248,6 +250,50 @@ pub struct Record {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Out<'a, T> {
+            r#type: &'static str,
+            offset: Offset,
+            r#gen: Generation,
+            #[serde(flatten)]
+            body: &'a T,
+        }
+        fn out<S: Serializer, T: Serialize>(record: &Record, body: &T, to: S) -> Result<S::Ok, S::Error> {
+            Out { r#type: record.event.kind(), offset: record.offset, r#gen: record.generation, body }
+                .serialize(to)
+        }
+        match &self.event {
+            Event::Final(body) => out(self, body, serializer),
+            Event::Translation(body) => out(self, body, serializer),
+            Event::Relabel(body) => out(self, body, serializer),
+            Event::Status(body) => out(self, body, serializer),
+            Event::Gap(body) => out(self, body, serializer),
+            Event::Handover {} => out(self, &Nothing {}, serializer),
+            Event::End(body) => out(self, body, serializer),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+impl Event {
+    /// The event's `type` on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Final(_) => "final",
+            Self::Translation(_) => "translation",
+            Self::Relabel(_) => "relabel",
+            Self::Status(_) => "status",
+            Self::Gap(_) => "gap",
+            Self::Handover {} => "handover",
+            Self::End(_) => "end",
+        }
+    }
 }
 
 /// The writer's own record, stored with the event it belongs to and never shown to viewers (contract §5).
