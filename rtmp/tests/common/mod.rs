@@ -1,6 +1,8 @@
 //! A blocking shell around the core: what a server needs beside it, in one thread per connection.
 #![allow(dead_code, reason = "each test crate uses its part")]
 
+pub(crate) mod wire;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
