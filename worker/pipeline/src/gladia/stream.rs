@@ -1,0 +1,141 @@
+//! One speech session's stream: which of its bytes stand where on the media clock.
+
+use crate::audio::SAMPLE_RATE;
+use serde::{Deserialize, Serialize};
+
+const BYTES_PER_SAMPLE: u64 = 2;
+/// Each hole longer than a minute or each resume adds one entry.
+const MAX_ENTRIES: usize = 1024;
+
+/// From `byte` on, the stream stands at `media`; keep-alive silence does not move the media clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    byte: u64,
+    media: u64,
+    silence: bool,
+}
+
+/// The piecewise map of a stream, and what was acknowledged of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stream {
+    map: Vec<Entry>,
+    /// Bytes sent, counted over all connections.
+    pub sent: u64,
+    /// Bytes acknowledged.
+    pub acked: u64,
+}
+
+impl Stream {
+    /// A stream as it was spooled: what follows the last acknowledged byte will be sent again.
+    pub fn restored(map: Vec<Entry>, acked: u64) -> Self {
+        Self { map, sent: acked, acked }
+    }
+
+    /// For the spool.
+    pub fn map(&self) -> &[Entry] {
+        &self.map
+    }
+
+    /// The next chunk begins at this media sample.
+    pub fn send(&mut self, media: u64, bytes: u64) {
+        if self.map.last().is_none_or(|entry| entry.silence) || self.media_of(self.sent) != media {
+            self.begin(media, false);
+        }
+        self.sent += bytes;
+    }
+
+    /// The next chunk is silence that keeps the session alive while the media clock stands at `media`.
+    pub fn send_silence(&mut self, media: u64, bytes: u64) {
+        if self.map.last().is_none_or(|entry| !entry.silence) {
+            self.begin(media, true);
+        }
+        self.sent += bytes;
+    }
+
+    fn begin(&mut self, media: u64, silence: bool) {
+        self.map.retain(|entry| entry.byte < self.sent);
+        if self.map.len() >= MAX_ENTRIES {
+            self.map.remove(0);
+        }
+        self.map.push(Entry { byte: self.sent, media, silence });
+    }
+
+    /// Goes back to what follows the last acknowledged byte; returns its media sample.
+    pub fn rewind(&mut self) -> Option<u64> {
+        self.sent = self.acked;
+        if self.map.is_empty() {
+            return None;
+        }
+        // An entry of its own: the first acknowledgement may show that the service counts from elsewhere.
+        let media = self.media_of(self.acked);
+        self.begin(media, false);
+        Some(media)
+    }
+
+    /// An acknowledgement. The first one after a resume tells where the service put the bytes that were sent again: a
+    /// service that kept unacknowledged bytes counts them twice, and every later time stands that much later.
+    pub fn ack(&mut self, from: u64, to: u64, resumed_at: &mut Option<u64>) {
+        if let Some(expected) = resumed_at.take()
+            && from > expected
+        {
+            let shift = from - expected;
+            self.map.iter_mut().filter(|entry| entry.byte >= expected).for_each(|entry| entry.byte += shift);
+            self.sent += shift;
+        }
+        self.acked = self.acked.max(to.min(self.sent));
+    }
+
+    /// Media sample of a stream byte.
+    pub fn media_of(&self, byte: u64) -> u64 {
+        let entry = self.map.iter().rev().find(|entry| entry.byte <= byte).or(self.map.first());
+        entry.map_or(0, |entry| match entry.silence {
+            true => entry.media,
+            false => entry.media + byte.saturating_sub(entry.byte) / BYTES_PER_SAMPLE,
+        })
+    }
+
+    /// Media sample of a time in the stream, in seconds.
+    pub fn media_at(&self, seconds: f64) -> u64 {
+        let samples = (seconds.max(0.0) * f64::from(SAMPLE_RATE)).round() as u64;
+        self.media_of(samples * BYTES_PER_SAMPLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hole_in_the_audio_jumps_the_map() {
+        let mut stream = Stream::default();
+        stream.send(0, 3200);
+        stream.send(100_000, 3200);
+        assert_eq!(stream.media_at(0.05), 800);
+        assert_eq!(stream.media_at(0.15), 100_800);
+    }
+
+    #[test]
+    fn a_service_that_dropped_unacknowledged_bytes_hears_them_again_at_the_same_time() {
+        let mut stream = Stream::default();
+        stream.send(0, 6400);
+        stream.ack(0, 3200, &mut None);
+        assert_eq!(stream.rewind(), Some(1600));
+        let mut resumed = Some(3200);
+        stream.send(1600, 3200);
+        stream.ack(3200, 6400, &mut resumed);
+        assert_eq!((stream.acked, stream.media_at(0.15)), (6400, 2400));
+    }
+
+    #[test]
+    fn a_service_that_kept_unacknowledged_bytes_stands_later_by_what_it_counts_twice() {
+        let mut stream = Stream::default();
+        stream.send(0, 6400);
+        stream.ack(0, 3200, &mut None);
+        stream.rewind();
+        stream.send(1600, 3200);
+        let mut resumed = Some(3200);
+        stream.ack(6400, 9600, &mut resumed);
+        assert_eq!(stream.acked, 9600);
+        assert_eq!(stream.media_at(0.25), 2400, "the second copy of the bytes stands where the first did");
+    }
+}
