@@ -1,4 +1,5 @@
 //! What every backing promises, run on every backing.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

@@ -7,6 +7,8 @@ mod commit;
 mod disk;
 mod format;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use session::FileSession;
 pub use session::PENDING_APPENDS_MAX;

@@ -9,6 +9,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A folder in memory where there is one: these tests are about bytes, and real fsyncs take minutes.
+pub(crate) fn fast_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 pub(crate) fn session(n: u32) -> SessionId {
     SessionId::parse(&format!("019aaaaa-0000-7000-8000-{n:012}")).unwrap()
 }
