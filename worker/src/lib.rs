@@ -1,1 +1,21 @@
 //! One session: audio in, transcript out. Knows nothing of Kubernetes.
+//!
+//! - [`door`] listens for RTMP and hands each publisher to its session ([`registry`]); [`connection`] is one socket.
+//! - [`run`] is the only loop of a session: it feeds `roomscribe_pipeline::Pipeline` and carries out what that asks.
+//! - [`speech_http`] and [`speech_socket`] reach the speech service; [`publish`] appends to the log; [`spool`] survives a crash.
+//! - [`admin`] answers `/live /ready /metrics /status`.
+
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod connection;
+pub mod door;
+pub mod metrics;
+pub mod publish;
+pub mod registry;
+pub mod run;
+pub mod speech_http;
+pub mod speech_socket;
+pub mod spool;
+
+pub use roomscribe_pipeline as pipeline;

@@ -1,0 +1,174 @@
+//! Which sessions listen behind the one RTMP port, and who publishes to each.
+//!
+//! A reconnect of the same attempt, or a newer attempt, takes over: rejecting it as "already publishing" can wedge
+//! LiveKit's rtmp2sink for good (its own test `rtmp_publish_reject.go`).
+
+use roomscribe_pipeline::stream_key::{self, SessionSecret};
+use roomscribe_transcript::SessionId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// Audio batches waiting for a session's loop; when full, the socket is not read.
+pub const INGEST_QUEUE: usize = 32;
+
+/// What a connection tells its session.
+#[derive(Debug)]
+pub enum Ingest {
+    /// The publish was accepted; everything of older connections is over.
+    Started {
+        /// Identifies the connection.
+        connection: u64,
+        /// Attempt of its stream key.
+        attempt: u32,
+    },
+    /// Audio messages of one read.
+    Audio {
+        /// Which connection.
+        connection: u64,
+        /// In order of arrival.
+        messages: Vec<AudioMessage>,
+    },
+    /// The publisher left, or the connection broke.
+    Ended {
+        /// Which connection.
+        connection: u64,
+        /// It said goodbye (FCUnpublish or deleteStream).
+        clean: bool,
+    },
+}
+
+/// One RTMP audio message.
+#[derive(Debug)]
+pub struct AudioMessage {
+    /// RTMP time.
+    pub timestamp_ms: u32,
+    /// FLV audio tag body.
+    pub body: Vec<u8>,
+}
+
+/// The door's side of one session.
+#[derive(Debug)]
+struct Entry {
+    secret: SessionSecret,
+    ingest: mpsc::Sender<Ingest>,
+    attempt: u32,
+    live: Option<Live>,
+    accepting: bool,
+}
+
+#[derive(Debug)]
+struct Live {
+    connection: u64,
+    /// Dropped: the connection must end.
+    _evict: oneshot::Sender<()>,
+}
+
+/// An accepted publish.
+#[derive(Debug)]
+pub struct Admission {
+    /// The session.
+    pub session: SessionId,
+    /// Attempt of the key.
+    pub attempt: u32,
+    /// Where the audio goes.
+    pub ingest: mpsc::Sender<Ingest>,
+    /// Resolves when another connection took over, or the session ended.
+    pub evicted: oneshot::Receiver<()>,
+    /// An older connection was replaced.
+    pub took_over: bool,
+}
+
+/// Why a publish was refused. Unknown session, wrong key and older attempt look the same from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The URL is not `/live/<install>/<id>.<attempt>/<key>`, the key is wrong, or an older attempt's.
+    Denied,
+    /// The session drains.
+    Draining,
+}
+
+impl Refusal {
+    /// For metrics.
+    pub fn metric_label(self) -> &'static str {
+        match self {
+            Self::Denied => "bad_stream_key",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// The sessions behind the door, cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    entries: Arc<Mutex<HashMap<SessionId, Entry>>>,
+}
+
+impl Registry {
+    /// Opens the door for a session from `attempt` on.
+    pub fn open(&self, session: SessionId, secret: SessionSecret, attempt: u32) -> mpsc::Receiver<Ingest> {
+        let (ingest, receiver) = mpsc::channel(INGEST_QUEUE);
+        self.lock().insert(session, Entry { secret, ingest, attempt, live: None, accepting: true });
+        receiver
+    }
+
+    /// Refuses keys of attempts below `attempt` from now on, and ends an older publisher (a rotated stream key).
+    pub fn raise_attempt(&self, session: &SessionId, attempt: u32) {
+        if let Some(entry) = self.lock().get_mut(session)
+            && attempt > entry.attempt
+        {
+            entry.attempt = attempt;
+            entry.live = None;
+        }
+    }
+
+    /// Takes no new publisher; the live one stays.
+    pub fn stop_accepting(&self, session: &SessionId) {
+        if let Some(entry) = self.lock().get_mut(session) {
+            entry.accepting = false;
+        }
+    }
+
+    /// Ends the live publisher and forgets the session.
+    pub fn close(&self, session: &SessionId) {
+        self.lock().remove(session);
+    }
+
+    /// Decides about one publish.
+    pub fn admit(&self, connection: u64, app: &str, stream_key: &str) -> Result<Admission, Refusal> {
+        let target = stream_key::parse_app(app).ok_or(Refusal::Denied)?;
+        let mut entries = self.lock();
+        let entry = entries.get_mut(&target.session).ok_or(Refusal::Denied)?;
+        if !stream_key::verify(&entry.secret, &target.session, target.attempt, stream_key)
+            || target.attempt < entry.attempt
+        {
+            return Err(Refusal::Denied);
+        }
+        if !entry.accepting {
+            return Err(Refusal::Draining);
+        }
+        let (evict, evicted) = oneshot::channel();
+        let took_over = entry.live.replace(Live { connection, _evict: evict }).is_some();
+        entry.attempt = target.attempt;
+        Ok(Admission {
+            session: target.session,
+            attempt: target.attempt,
+            ingest: entry.ingest.clone(),
+            evicted,
+            took_over,
+        })
+    }
+
+    /// The connection is over.
+    pub fn left(&self, session: &SessionId, connection: u64) {
+        if let Some(entry) = self.lock().get_mut(session)
+            && entry.live.as_ref().is_some_and(|live| live.connection == connection)
+        {
+            entry.live = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
