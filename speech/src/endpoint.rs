@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// Frame length, seconds. Every allowed sample rate has a whole number of samples in it.
 const FRAME: f64 = 0.02;
 /// Audio kept before the first voiced frame and after the last: soft onsets and endings carry words.
-const PAD: f64 = 0.3;
+const PAD: f64 = 0.2;
 /// Silence shorter than this cannot be told from a stop consonant; smaller `endpointing` values act like it.
 const RELEASE: f64 = 0.2;
 /// An utterance with less voiced time is a click.
@@ -324,6 +324,6 @@ mod tests {
     fn the_audio_of_an_utterance_starts_before_its_voice() {
         let found = run(&[(1.0, QUIET), (1.0, LOUD), (1.0, QUIET)], 0.3, 15.0);
         let Some(Found::End { from, voice, audio }) = found.last() else { panic!("no end") };
-        assert!(voice.0 - from >= 4_000 && audio.len() as u64 >= voice.1 - from);
+        assert!(voice.0 - from >= 3_000 && audio.len() as u64 >= voice.1 - from);
     }
 }

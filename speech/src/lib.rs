@@ -28,6 +28,9 @@ mod track;
 mod wire;
 mod words;
 
+#[cfg(test)]
+mod overload_tests;
+
 pub mod config;
 pub mod faults;
 pub mod model_files;

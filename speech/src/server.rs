@@ -50,17 +50,21 @@ impl Server {
     /// Loads the recogniser: blocking.
     pub(crate) fn new(config: Config) -> Result<Arc<Self>, ServeError> {
         let metrics = Arc::new(Metrics::default());
-        let recogniser = match config.recogniser {
-            RecogniserKind::Scripted(script) => Recogniser::Scripted(script),
+        let recogniser = match &config.recogniser {
+            RecogniserKind::Scripted(script) => Recogniser::Scripted(script.clone()),
             RecogniserKind::Moonshine(files) => {
-                let load = |_| Moonshine::load(&files).map(engine);
+                let load = |_| Moonshine::load(files).map(engine);
                 let engines = (0..config.limits.threads.max(1)).map(load).collect::<Result<Vec<_>, _>>();
                 let engines = engines.map_err(|e| ServeError::Recogniser(e.to_string()))?;
                 let pool = Pool::start(engines, Arc::clone(&metrics));
                 Recogniser::Moonshine(pool.map_err(|e| ServeError::Recogniser(e.to_string()))?)
             }
         };
-        Ok(Arc::new(Self {
+        Ok(Self::with(config, recogniser, metrics))
+    }
+
+    fn with(config: Config, recogniser: Recogniser, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
             keys: config.keys,
             public_url: config.public_url,
             store: Store::new(config.limits.finished),
@@ -72,7 +76,15 @@ impl Server {
             recogniser,
             live: AtomicUsize::new(0),
             numbers: AtomicU64::new(1),
-        }))
+        })
+    }
+
+    /// A server whose recogniser is `engines`, for tests of slow ones.
+    #[cfg(test)]
+    pub(crate) fn with_engines(config: Config, engines: Vec<Engine>) -> std::io::Result<Arc<Self>> {
+        let metrics = Arc::new(Metrics::default());
+        let pool = Pool::start(engines, Arc::clone(&metrics))?;
+        Ok(Self::with(config, Recogniser::Moonshine(pool), metrics))
     }
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {

@@ -1,5 +1,7 @@
 //! Every fault can be switched on, and does what its name says.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
+
 mod common;
 
 use common::{Client, End, Server, finals, scripted, two_sentences};

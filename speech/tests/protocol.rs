@@ -1,5 +1,7 @@
 //! Gladia's v2 live protocol, message by message, with the scripted recogniser.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
+
 mod common;
 
 use common::{Client, End, Server, finals, scripted, two_sentences, types};

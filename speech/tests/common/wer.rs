@@ -60,20 +60,20 @@ fn spell(n: u64, out: &mut Vec<&'static str>) {
         0..20 => out.push(ONES[n as usize]),
         20..100 => {
             out.push(TENS[(n / 10) as usize]);
-            if n % 10 > 0 {
+            if let 1.. = n % 10 {
                 out.push(ONES[(n % 10) as usize]);
             }
         }
         100..1000 => {
             out.extend([ONES[(n / 100) as usize], "hundred"]);
-            if n % 100 > 0 {
+            if let 1.. = n % 100 {
                 spell(n % 100, out);
             }
         }
         _ => {
             spell(n / 1000, out);
             out.push("thousand");
-            if n % 1000 > 0 {
+            if let 1.. = n % 1000 {
                 spell(n % 1000, out);
             }
         }
