@@ -6,6 +6,9 @@ use crate::amf0::Value;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// It wants to publish. Answer with `accept_publish` or `reject_publish`.
+    ///
+    /// Nothing comes before it. A publisher that does not wait for the answer may have audio behind it already:
+    /// whoever rejects drops it with the session.
     Publish {
         /// All of the URL's path but its last segment, wherever the publisher cut it (ffmpeg and GStreamer differ),
         /// without leading or trailing slashes: `rtmp://host/a/b/c/KEY` gives `a/b/c`.

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::wire::*;
-use roomscribe_rtmp::{Amf0Error, Event, Limits, ServerSession, SessionError};
+use roomscribe_rtmp::{Amf0Error, Event, Limits, SessionError};
 
 /// Partial messages, spare bodies and waiting bytes of one hostile connection stay below this.
 const HELD: usize = 128 * 1024;
@@ -109,23 +109,6 @@ fn a_second_publish_ends_the_connection_before_and_after_the_end_of_the_first() 
 }
 
 #[test]
-fn the_thirty_third_command_before_publish_ends_the_connection() {
-    let mut peer = Peer::connected();
-    assert_eq!(peer.send(&command("anything", 0.0, &[]).repeat(32)), Ok(vec![]));
-    let error = SessionError::TooManyCommandsBeforePublish { limit: 32 };
-    assert_eq!(peer.send(&command("anything", 0.0, &[])), Err(error));
-}
-
-#[test]
-fn sixteen_kilobytes_before_publish_end_the_connection_even_when_they_are_video() {
-    let mut peer = Peer::connected();
-    let bytes = [set_chunk_size(0xFF_FFFF), head0(4, 0, 1_000_000, VIDEO, 1)].concat();
-    peer.send(&bytes).unwrap();
-    peer.send(&vec![0; 16 * 1024 - bytes.len()]).unwrap();
-    assert_eq!(peer.send(&[0]), Err(SessionError::TooManyBytesBeforePublish { limit: 16 * 1024 }));
-}
-
-#[test]
 fn a_huge_chunk_size_and_a_huge_message_cost_no_memory() {
     let mut peer = Peer::publishing();
     peer.send(&set_chunk_size(0x7FFF_FFFF)).unwrap();
@@ -136,21 +119,6 @@ fn a_huge_chunk_size_and_a_huge_message_cost_no_memory() {
         assert_eq!(error, SessionError::MessageTooLong { type_id: kind, length: 0xFF_FFFF, limit: 65536 });
         assert!(peer.session.held_bytes() < HELD);
     }
-}
-
-#[test]
-fn a_control_message_is_at_most_64_bytes() {
-    let error = Peer::connected().send(&head0(2, 0, 65, 5, 0)).unwrap_err();
-    assert_eq!(error, SessionError::MessageTooLong { type_id: 5, length: 65, limit: 64 });
-}
-
-#[test]
-fn a_command_before_publish_is_at_most_16_kilobytes() {
-    let error = Peer::connected().send(&head0(3, 0, 16 * 1024 + 1, COMMAND, 0)).unwrap_err();
-    assert_eq!(
-        error,
-        SessionError::MessageTooLong { type_id: COMMAND, length: 16 * 1024 + 1, limit: 16 * 1024 }
-    );
 }
 
 #[test]
@@ -170,28 +138,6 @@ fn sixteen_megabytes_of_video_are_dropped_while_reading() {
 }
 
 #[test]
-fn eight_unfinished_messages_that_declare_the_most_hold_only_what_arrived() {
-    let mut peer = Peer::publishing();
-    for csid in 10..18 {
-        peer.send(&[head0(csid, 0, 65536, AUDIO, 1), vec![0; 128]].concat()).unwrap();
-    }
-    assert!(peer.session.held_bytes() < 8 * 4096, "{} bytes held", peer.session.held_bytes());
-    let error = peer.send(&[head0(18, 0, 65536, AUDIO, 1), vec![0; 100]].concat()).unwrap_err();
-    assert_eq!(error, SessionError::TooManyPartialMessages { limit: 8 });
-}
-
-#[test]
-fn the_sixty_fifth_chunk_stream_ends_the_connection() {
-    let mut peer = Peer::publishing();
-    // Streams 2, 3 of the set-up are among the 64 (the helper uses csid 3 only: 63 more fit).
-    let one = |csid| message(csid, 0, AUDIO, &[0xaf, 1], 128);
-    for csid in 10..73 {
-        peer.send(&one(csid)).unwrap();
-    }
-    assert_eq!(peer.send(&one(65_000)), Err(SessionError::TooManyChunkStreams { limit: 64 }));
-}
-
-#[test]
 fn a_string_shorter_than_declared_is_an_error_not_zeroes() {
     let body = [vec![2, 0, 200], b"connect".to_vec()].concat();
     let error = Peer::connected().send(&message(3, 0, COMMAND, &body, 128)).unwrap_err();
@@ -203,22 +149,6 @@ fn an_array_that_declares_four_billion_elements_ends_where_its_bytes_end() {
     let mut peer = Peer::publishing();
     let lie = [text("onMetaData"), vec![0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 5, 5]].concat();
     assert_eq!(peer.send(&message(4, 0, DATA, &lie, 128)), Ok(vec![]));
-    assert_eq!(peer.session.stats().metadata_dropped, 1);
-}
-
-#[test]
-fn the_two_hundred_and_fifty_seventh_value_ends_the_command() {
-    let many = object(&vec![property("x", &[5]); 256]);
-    let error = Peer::connected().send(&command("connect", 1.0, &[many])).unwrap_err();
-    assert_eq!(error, SessionError::Amf0(Amf0Error::TooManyValues));
-}
-
-#[test]
-fn a_string_over_16_kilobytes_costs_the_metadata() {
-    let mut peer = Peer::publishing();
-    let long = text(&"x".repeat(16 * 1024 + 1));
-    let body = [text("onMetaData"), object(&[property("encoder", &long)])].concat();
-    assert_eq!(peer.send(&message(4, 0, DATA, &body, 128)), Ok(vec![]));
     assert_eq!(peer.session.stats().metadata_dropped, 1);
 }
 
@@ -277,17 +207,6 @@ fn a_window_of_one_byte_does_not_buy_an_answer_per_byte() {
 }
 
 #[test]
-fn a_chunk_size_below_128_ends_the_connection() {
-    for size in [0, 1, 127, 0x8000_0000, u32::MAX] {
-        assert_eq!(
-            Peer::connected().send(&set_chunk_size(size)),
-            Err(SessionError::ChunkSizeTooSmall { size })
-        );
-    }
-    assert_eq!(Peer::connected().send(&set_chunk_size(128)), Ok(vec![]));
-}
-
-#[test]
 fn a_new_header_inside_a_message_ends_the_connection() {
     for (fmt, header) in [(0, head0(4, 0, 5, AUDIO, 1)), (1, head1(4, 0, 5, AUDIO)), (2, head2(4, 0))] {
         let mut peer = Peer::publishing();
@@ -313,17 +232,6 @@ fn a_control_message_without_its_number_ends_the_connection() {
 }
 
 #[test]
-fn pings_whose_answers_are_not_read_end_the_connection() {
-    let mut peer = Peer::publishing();
-    let ping = message(2, 0, 4, &[0, 6, 1, 2, 3, 4], 128);
-    peer.send(&ping).unwrap();
-    assert_eq!(server_messages(&peer.session.outbound()[..18]), [(4, 0, vec![0, 7, 1, 2, 3, 4])]);
-    let error = (0..10_000).find_map(|_| peer.send(&ping).err());
-    assert_eq!(error, Some(SessionError::OutboundOverflow { limit: 65536 }));
-    assert!(peer.session.outbound().len() <= 65536);
-}
-
-#[test]
 fn zero_length_messages_are_nothing() {
     let mut peer = Peer::publishing();
     for kind in [AUDIO, VIDEO, 22, 99] {
@@ -346,55 +254,6 @@ fn audio_before_publish_is_dropped() {
     let mut peer = Peer::connected();
     assert_eq!(peer.send(&audio(0, &[0xaf, 0])), Ok(vec![]));
     assert_eq!(peer.session.stats().audio_messages_dropped, 1);
-}
-
-#[test]
-fn events_that_nobody_takes_end_the_connection() {
-    let limits = Limits { max_pending_events: 100, ..Limits::default() };
-    let mut session = ServerSession::new(limits, [0; 32], Duration::ZERO);
-    session.receive(&setup(), Duration::ZERO).unwrap();
-    let result = session.receive(&audio(0, &[0xaf, 1]).repeat(100), Duration::ZERO);
-    assert_eq!(result, Err(SessionError::EventsNotDrained { limit: 100 }));
-}
-
-#[test]
-fn audio_bytes_that_nobody_takes_end_the_connection() {
-    let mut session = ServerSession::new(Limits::default(), [0; 32], Duration::ZERO);
-    session.receive(&setup(), Duration::ZERO).unwrap();
-    let big = audio(0, &[0xaf; 60_000]);
-    let error = (0..100).find_map(|_| session.receive(&big, Duration::ZERO).err());
-    assert_eq!(error, Some(SessionError::EventsNotDrained { limit: 8192 }));
-    assert!(session.held_bytes() < 1_400_000);
-}
-
-#[test]
-fn a_flood_of_audio_ends_the_connection_and_so_does_a_flood_of_tiny_messages() {
-    let limits = Limits { audio_burst_bytes: 100_000, ..Limits::default() };
-    let limit = SessionError::AudioRateExceeded { bytes_per_second: 125_000 };
-    for body in [&[0xaf; 1000][..], &[0xaf]] {
-        let mut peer = Peer::new(limits.clone());
-        peer.send(&setup()).unwrap();
-        let error = (0..2000).find_map(|i| peer.send(&audio(i, body)).err());
-        assert_eq!(error, Some(limit));
-    }
-}
-
-#[test]
-fn a_flood_of_video_ends_the_connection() {
-    let mut peer = Peer::publishing();
-    let video = message(6, 0, VIDEO, &[0; 60_000], 128);
-    let error = (0..1000).find_map(|_| peer.send(&video).err());
-    assert_eq!(error, Some(SessionError::RateExceeded { bytes_per_second: 3_125_000 }));
-}
-
-#[test]
-fn audio_at_the_sustained_rate_is_never_too_fast() {
-    let mut peer = Peer::publishing();
-    for i in 0..10_000 {
-        peer.now += Duration::from_millis(8);
-        peer.send(&audio(i * 8, &[0xaf; 1000])).unwrap();
-        peer.answers();
-    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A blocking shell around the core: what a server needs beside it, in one thread per connection.
 #![allow(dead_code, reason = "each test crate uses its part")]
 
+pub(crate) mod digest;
 pub(crate) mod publisher;
 pub(crate) mod wire;
 
