@@ -32,7 +32,24 @@ pub(crate) struct AcousticTrack {
 
 struct Pending {
     number: u64,
-    voice: (f64, f64),
+    /// Voiced spans, seconds; never empty.
+    voice: Vec<(f64, f64)>,
+}
+
+impl Pending {
+    fn span(&self) -> (f64, f64) {
+        span(&self.voice)
+    }
+
+    fn seconds(&self) -> f64 {
+        let (start, end) = self.span();
+        end - start
+    }
+}
+
+/// From the first voice to the last.
+fn span(voice: &[(f64, f64)]) -> (f64, f64) {
+    (voice.first().map_or(0.0, |v| v.0), voice.last().map_or(0.0, |v| v.1))
 }
 
 impl AcousticTrack {
@@ -77,13 +94,13 @@ impl AcousticTrack {
         if let (Ok(text), true) = (heard.text, heard.utterance == self.number)
             && let Some((from, _)) = self.ears.so_far().filter(|_| !text.is_empty())
         {
-            let utterance = self.utterance(text, (self.seconds(from), self.seconds(self.received)));
+            let utterance = self.utterance(text, &[(self.seconds(from), self.seconds(self.received))]);
             events.push(TrackEvent::Partial { number: heard.utterance, utterance });
         }
     }
 
     pub(crate) fn backlog(&self) -> f64 {
-        self.open.iter().map(|p| p.voice.1 - p.voice.0).sum()
+        self.open.iter().map(Pending::seconds).sum()
     }
 
     fn found(&mut self, found: Found, events: &mut Vec<TrackEvent>) {
@@ -99,9 +116,11 @@ impl AcousticTrack {
             Found::End { voice, audio, .. } => {
                 let number = self.number;
                 self.number += 1;
-                let voice = (self.seconds(voice.0), self.seconds(voice.1));
-                self.open.push_back(Pending { number, voice });
-                events.push(TrackEvent::SpeechEnd { time: voice.1, channel: self.channel });
+                let voice =
+                    voice.into_iter().map(|(from, to)| (self.seconds(from), self.seconds(to))).collect();
+                let pending = Pending { number, voice };
+                events.push(TrackEvent::SpeechEnd { time: pending.span().1, channel: self.channel });
+                self.open.push_back(pending);
                 events.push(TrackEvent::Recognise(self.job(number, true, audio)));
             }
         }
@@ -127,20 +146,25 @@ impl AcousticTrack {
         while let Some(next) = self.open.front()
             && let Some(answer) = self.answers.remove(&next.number)
         {
-            let Some(Pending { number, voice }) = self.open.pop_front() else { return };
+            let Some(pending) = self.open.pop_front() else { return };
             match answer {
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => {
-                    events.push(TrackEvent::Final { number, utterance: self.utterance(text, voice) });
+                    let utterance = self.utterance(text, &pending.voice);
+                    events.push(TrackEvent::Final { number: pending.number, utterance });
                 }
-                Err(_) => events.push(TrackEvent::Failed { start: voice.0, end: voice.1 }),
+                Err(_) => {
+                    let (start, end) = pending.span();
+                    events.push(TrackEvent::Failed { start, end });
+                }
             }
         }
     }
 
-    fn utterance(&self, text: String, (start, end): (f64, f64)) -> Utterance {
+    fn utterance(&self, text: String, voice: &[(f64, f64)]) -> Utterance {
+        let (start, end) = span(voice);
         // The model tells neither times of words nor how sure it is: times are estimates, confidence is null.
-        let words = spread(&text, start, end, None);
+        let words = spread(&text, voice, None);
         Utterance {
             text: format!(" {text}"),
             start: millis(start),

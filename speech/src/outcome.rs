@@ -28,7 +28,7 @@ impl Outcome {
 
     /// Remembers a translation and gives it as an utterance.
     pub(crate) fn add_translation(&mut self, original: &Utterance, language: &str, text: &str) -> Utterance {
-        let words = spread(text, original.start, original.end, original.confidence);
+        let words = spread(text, &[(original.start, original.end)], original.confidence);
         let translated =
             Utterance { text: text.into(), language: language.into(), words, ..original.clone() };
         self.translations.entry(language.into()).or_default().push(translated.clone());

@@ -82,7 +82,7 @@ fn whole(said: &ScriptedUtterance) -> Utterance {
     let words = said
         .words
         .as_ref()
-        .map_or_else(|| spread(&said.text, said.start, said.end, Some(said.confidence)), scripted);
+        .map_or_else(|| spread(&said.text, &[(said.start, said.end)], Some(said.confidence)), scripted);
     Utterance {
         text: said.text.clone(),
         start: said.start,

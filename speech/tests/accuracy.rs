@@ -70,7 +70,7 @@ async fn utterances_follow_each_other_and_hold_their_words_in_order() {
             (words[0]["start"].as_f64(), words.last().unwrap()["end"].as_f64()),
             (Some(start), Some(end))
         );
-        assert!(words.windows(2).all(|w| w[0]["end"] == w[1]["start"]));
+        assert!(words.windows(2).all(|w| w[0]["end"].as_f64() <= w[1]["start"].as_f64()));
         assert!(utterance["confidence"].is_null(), "nothing measures it");
         last = end;
     }
