@@ -1,11 +1,13 @@
 //! What a session says: events, offsets, the log, and its renderings.
 //!
 //! - [`model`]: the events as stored and as viewers see them (contract §4); pure data.
+//! - [`wire`]: the frames of a stream that are not in the log.
 //! - [`render`]: JSON, SRT, WebVTT and TXT as pure functions of the log.
 //! - [`log`] (feature `log`): the trait of one log, and its backings [`memory`] and [`file`].
 
 pub mod model;
 pub mod render;
+pub mod wire;
 
 #[cfg(feature = "log")]
 mod backing;

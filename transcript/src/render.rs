@@ -1,1 +1,0 @@
-//! JSON, SRT, WebVTT and TXT as pure functions of the log.
