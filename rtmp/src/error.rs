@@ -29,6 +29,12 @@ pub enum SessionError {
         /// The limit.
         millis: u64,
     },
+    /// The publisher ended its stream and kept the connection.
+    #[error("connection still open {millis} ms after the end of its stream")]
+    Lingering {
+        /// The limit.
+        millis: u64,
+    },
     /// The publisher was rejected and has had time to read why.
     #[error("publish was rejected")]
     Rejected,
@@ -144,6 +150,7 @@ impl SessionError {
             Self::HandshakeTimeout { .. } => "handshake_timeout",
             Self::PublishTimeout { .. } => "publish_timeout",
             Self::Idle { .. } => "idle",
+            Self::Lingering { .. } => "lingering",
             Self::Rejected => "rejected",
             Self::EmptyStreamKey => "empty_stream_key",
             Self::TooManyBytesBeforePublish { .. } => "bytes_before_publish",

@@ -9,7 +9,7 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// From the end of the handshake to the `publish` command.
     pub publish_timeout: Duration,
-    /// Without any byte. LiveKit's egress was seen silent for 2.8 s (mute) and 9 s (its server restarting).
+    /// Without any byte while publishing, or open after the end of the stream. LiveKit's egress was seen silent for 2.8 s (mute) and 9 s (its server restarting).
     pub idle_timeout: Duration,
     /// How long a rejected publisher may linger before the connection is dead.
     pub rejected_timeout: Duration,
@@ -33,7 +33,7 @@ pub struct Limits {
     pub max_pending_events: usize,
     /// Bytes of audio waiting for [`poll_event`](crate::ServerSession::poll_event).
     pub max_pending_audio_bytes: usize,
-    /// Sustained bytes per second of the whole connection, discarded video included.
+    /// Sustained bytes per second of the whole connection, discarded video included; a chunk costs 32 beside its bytes.
     pub max_bytes_per_second: u32,
     /// What the connection may send above the sustained rate before it is closed.
     pub burst_bytes: u32,

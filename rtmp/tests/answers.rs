@@ -171,3 +171,14 @@ fn a_clock_that_stands_still_or_steps_back_harms_nothing() {
     assert_eq!(audio_of(&peer.send(&audio(23, &[0xaf, 1])).unwrap()).len(), 1);
     assert_eq!(peer.session.next_deadline(), Some(Duration::from_secs(13)));
 }
+
+#[test]
+fn a_connection_that_stays_open_after_its_stream_ends_is_closed_though_it_still_sends() {
+    let mut peer = Peer::publishing();
+    peer.send(&command("FCUnpublish", 0.0, &[vec![5], text("key")])).unwrap();
+    for _ in 0..9 {
+        peer.wait(1_000).unwrap();
+        peer.send(&command("anything", 0.0, &[])).unwrap();
+    }
+    assert_eq!(peer.wait(1_000), Err(SessionError::Lingering { millis: 10_000 }));
+}

@@ -34,7 +34,7 @@ fn signed_c1(base: usize, filler: u8) -> Vec<u8> {
 
 fn answer_to(c1: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut peer = Peer::new(Limits::default());
-    peer.send(&[&[3], c1].concat()).unwrap();
+    peer.send(&[&[3], c1].concat()).expect("a C1");
     let answer = peer.answers();
     assert_eq!((answer.len(), answer[0]), (3073, 3));
     (answer[1..1537].to_vec(), answer[1537..].to_vec())

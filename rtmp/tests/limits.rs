@@ -147,3 +147,15 @@ fn audio_at_the_sustained_rate_is_never_too_fast() {
         peer.answers();
     }
 }
+
+#[test]
+fn a_flood_of_empty_or_one_byte_chunks_ends_the_connection_long_before_its_bytes_would() {
+    let empty = [head0(9, 0, 0, VIDEO, 1), basic(3, 9).repeat(60_000)].concat();
+    let tiny = [head0(9, 0, 1, VIDEO, 1), vec![0], [basic(3, 9), vec![0]].concat().repeat(30_000)].concat();
+    for flood in [empty, tiny] {
+        let mut peer = Peer::publishing();
+        let reads = (0..1000).take_while(|_| peer.send(&flood).is_ok()).count();
+        assert_eq!(peer.send(&[]), Err(SessionError::RateExceeded { bytes_per_second: 3_125_000 }));
+        assert!(reads <= 16, "{reads} reads of 60 KB; by bytes alone 270 would pass");
+    }
+}

@@ -96,7 +96,7 @@ fn rml_rtmp_publishes_44_and_48_khz_mono_and_stereo_and_says_goodbye() {
         let mut client = client.unwrap_or_else(|| unreachable!("accepted, not {told:?}"));
         client.send(&aac_header(sound), 50);
         client.stop();
-        drop(client);
+        client.close();
         let record = first_closed(&server);
         assert!(record.unpublished && record.error.is_none(), "{:?}", record.error);
         assert_eq!(record.audio[0], (0, aac_header(sound).to_vec()));
@@ -217,6 +217,17 @@ fn a_second_rml_rtmp_takes_over_from_the_first() {
     second.expect("accepted").send(&aac_header(STEREO_48), 20);
     assert!(first.is_closed_by_server());
     server.wait("audio of the second", |all| all[1].audio.len() == 21);
+}
+
+#[test]
+fn rtmp2sink_hears_an_acknowledgement_at_once_and_every_second_and_believes_it() {
+    let server = server(Rejection::Denied);
+    let publisher = rtmp2sink(&good_url(&server), LIVE);
+    server.wait("three acknowledgements", |all| all.first().is_some_and(|r| r.stats.acknowledgements >= 3));
+    let said = publisher.kill();
+    // LiveKit's egress takes its "acknowledged bytes" from this very code.
+    assert!(said.matches("Peer acknowledged").count() >= 2, "{said}");
+    assert!(!said.contains(" WARN "), "{said}");
 }
 
 #[test]

@@ -30,9 +30,31 @@ pub(crate) struct ChunkReader {
     spares: Vec<Vec<u8>>,
     max_streams: usize,
     max_partial: usize,
-    max_command_bytes: usize,
-    max_audio_bytes: usize,
+    limits: MessageLimits,
     discarded_bytes: u64,
+    chunks: u64,
+}
+
+/// The longest message, in bytes, by kind.
+#[derive(Debug, Clone, Copy)]
+struct MessageLimits {
+    command: usize,
+    audio: usize,
+}
+
+impl MessageLimits {
+    /// `None` for types that are not kept: video, and what an ingest server has no use for.
+    fn of(self, type_id: u8) -> Option<usize> {
+        match type_id {
+            message_type::AUDIO => Some(self.audio),
+            message_type::SET_CHUNK_SIZE..=message_type::SET_PEER_BANDWIDTH => Some(MAX_CONTROL_BYTES),
+            message_type::DATA_AMF3
+            | message_type::COMMAND_AMF3
+            | message_type::DATA_AMF0
+            | message_type::COMMAND_AMF0 => Some(self.command),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -59,15 +81,18 @@ impl ChunkReader {
             spares: Vec::new(),
             max_streams: limits.max_chunk_streams,
             max_partial: limits.max_partial_messages,
-            max_command_bytes: limits.max_command_bytes_before_publish,
-            max_audio_bytes: limits.max_audio_bytes,
+            limits: MessageLimits {
+                command: limits.max_command_bytes_before_publish,
+                audio: limits.max_audio_bytes,
+            },
             discarded_bytes: 0,
+            chunks: 0,
         }
     }
 
     /// For messages whose header comes from now on.
     pub(crate) fn set_max_command_bytes(&mut self, limit: usize) {
-        self.max_command_bytes = limit;
+        self.limits.command = limit;
     }
 
     /// Honours the peer's SetChunkSize for chunks that begin from now on.
@@ -104,6 +129,11 @@ impl ChunkReader {
         self.discarded_bytes
     }
 
+    /// Chunks so far: each is work, however small.
+    pub(crate) fn chunks(&self) -> u64 {
+        self.chunks
+    }
+
     /// Bytes held for unfinished messages and for reuse (capacity, not length).
     pub(crate) fn held_bytes(&self) -> usize {
         let partial = self.streams.iter().map(|stream| stream.body.capacity());
@@ -137,6 +167,7 @@ impl ChunkReader {
         let inherited = known.and_then(|index| self.streams.get(index)).is_some_and(|stream| stream.extended);
         let Some(fields) = self.header.complete(fmt, inherited) else { return Ok(None) };
         self.header.clear();
+        self.chunks += 1;
         let index = match known {
             Some(index) => index,
             None => self.open(csid, fmt)?,
@@ -161,13 +192,7 @@ impl ChunkReader {
         let Some(stream) = self.streams.get_mut(index) else { return Ok(None) };
         if stream.missing == 0 {
             stream.apply(fields);
-            let limit = match stream.type_id {
-                message_type::AUDIO => Some(self.max_audio_bytes),
-                1..=6 => Some(MAX_CONTROL_BYTES),
-                15 | 17 | 18 | 20 => Some(self.max_command_bytes),
-                _ => None,
-            };
-            stream.begin_message(limit)?;
+            stream.begin_message(self.limits.of(stream.type_id))?;
             if stream.length == 0 {
                 return Ok((!stream.discard).then(|| stream.message(Vec::new())));
             }

@@ -121,7 +121,7 @@ impl ServerSession {
 
     fn unpublish(&mut self) -> Result<(), SessionError> {
         if matches!(self.phase, Phase::Publishing { .. }) {
-            self.phase = Phase::Unpublished;
+            self.phase = Phase::Unpublished { until: self.now + self.limits.idle_timeout };
             self.emit(Event::Unpublished)?;
         }
         Ok(())

@@ -20,6 +20,8 @@ use rate::Bucket;
 const STREAM_ID: u32 = 1;
 /// What an audio message costs of the audio rate at least: a flood of tiny ones is work too.
 const MIN_AUDIO_COST: usize = 64;
+/// What a chunk costs of the whole rate beside its bytes: chunks can be a byte long. A quarter more at 128 bytes.
+const CHUNK_COST: u64 = 32;
 
 /// One TCP connection of a publisher. See the crate's own page for the loop around it.
 pub struct ServerSession {
@@ -47,7 +49,7 @@ enum Phase {
     Handshake { until: Duration },
     BeforePublish { until: Duration },
     Publishing { accepted: bool },
-    Unpublished,
+    Unpublished { until: Duration },
     Rejected { until: Duration },
     Failed(SessionError),
 }
@@ -172,10 +174,11 @@ impl ServerSession {
     /// When [`handle_timeout`](Self::handle_timeout) must be called. `None` once the session has failed.
     pub fn next_deadline(&self) -> Option<Duration> {
         match self.phase {
-            Phase::Handshake { until } | Phase::BeforePublish { until } | Phase::Rejected { until } => {
-                Some(until)
-            }
-            Phase::Publishing { .. } | Phase::Unpublished => Some(self.last_byte + self.limits.idle_timeout),
+            Phase::Handshake { until }
+            | Phase::BeforePublish { until }
+            | Phase::Unpublished { until }
+            | Phase::Rejected { until } => Some(until),
+            Phase::Publishing { .. } => Some(self.last_byte + self.limits.idle_timeout),
             Phase::Failed(_) => None,
         }
     }
@@ -200,6 +203,7 @@ impl ServerSession {
                 SessionError::PublishTimeout { millis: millis(self.limits.publish_timeout) }
             }
             Phase::Rejected { .. } => SessionError::Rejected,
+            Phase::Unpublished { .. } => SessionError::Lingering { millis: millis(self.limits.idle_timeout) },
             _ => SessionError::Idle { millis: millis(self.limits.idle_timeout) },
         };
         self.phase = Phase::Failed(error);
@@ -228,9 +232,7 @@ impl ServerSession {
         }
         self.last_byte = self.now;
         self.stats.bytes_received += bytes.len() as u64;
-        if !self.rate.spend(bytes.len(), self.now) {
-            return Err(SessionError::RateExceeded { bytes_per_second: self.limits.max_bytes_per_second });
-        }
+        self.spend(bytes.len())?;
         let mut input = bytes;
         if let Phase::Handshake { .. } = self.phase {
             if let Some(answer) = self.handshake.receive(&mut input)? {
@@ -241,8 +243,17 @@ impl ServerSession {
             }
             self.phase = Phase::BeforePublish { until: self.now + self.limits.publish_timeout };
         }
+        let chunks = self.reader.chunks();
         self.read_messages(input)?;
+        self.spend(usize::try_from((self.reader.chunks() - chunks) * CHUNK_COST).unwrap_or(usize::MAX))?;
         self.acknowledge_if_due()
+    }
+
+    fn spend(&mut self, cost: usize) -> Result<(), SessionError> {
+        if self.rate.spend(cost, self.now) {
+            return Ok(());
+        }
+        Err(SessionError::RateExceeded { bytes_per_second: self.limits.max_bytes_per_second })
     }
 
     fn read_messages(&mut self, mut input: &[u8]) -> Result<(), SessionError> {

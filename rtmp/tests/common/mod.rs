@@ -134,6 +134,7 @@ impl Connection {
             while let Some(event) = session.poll_event() {
                 self.on_event(event, session, stream, start.elapsed())?;
             }
+            self.update(|record| record.stats = session.stats());
             let written = session.outbound().len();
             stream.write_all(session.outbound()).map_err(|_| None)?;
             session.sent(written);

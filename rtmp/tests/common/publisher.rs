@@ -25,6 +25,9 @@ impl Program {
     fn spawn(program: &str, args: &[&str]) -> Self {
         let child = Command::new(program)
             .args(args)
+            // Only GStreamer reads these: its RTMP connection tells what it hears from the server.
+            .env("GST_DEBUG", "rtmpconnection:6")
+            .env("GST_DEBUG_NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -49,6 +52,12 @@ impl Program {
     pub(crate) fn end_within(mut self, limit: Duration) -> (bool, String) {
         let said = self.stderr.recv_timeout(limit).expect("the publisher exits before the deadline");
         (self.child.wait().expect("its exit status").success(), said)
+    }
+
+    /// Kills it and returns what it had said.
+    pub(crate) fn kill(mut self) -> String {
+        let _ = self.child.kill();
+        self.stderr.recv_timeout(Duration::from_secs(10)).expect("the end of what it said")
     }
 }
 
@@ -181,6 +190,13 @@ impl Rml {
     pub(crate) fn stop(&mut self) {
         let results = self.session.stop_publishing().expect("stop");
         self.write(results);
+    }
+
+    /// Says that no more comes and waits for the server's end: a close with unread bytes would be a reset, and the
+    /// server might lose what was on its way.
+    pub(crate) fn close(mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        self.is_closed_by_server();
     }
 
     /// Reads until the server closes; true when it did in time.
