@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use crate::faults::Break;
 use crate::pool::Heard;
 use crate::server::Server;
-use crate::session::{Class, Clock, Input, Output, Session};
+use crate::session::Session;
+use crate::session_io::{Class, Clock, Input, Output};
 use crate::store::{Entry, Status, now};
 
 /// Messages waiting for a slow or absent client; beyond it the connection is cut.

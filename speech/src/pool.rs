@@ -116,7 +116,10 @@ impl Shared {
     fn work(&self, mut engine: Engine) {
         while let Some((job, reply)) = self.next() {
             let began = Instant::now();
-            let text = engine(&job.audio, job.sample_rate);
+            // A panic must not take the thread, and with it every session's finals.
+            let hear = std::panic::AssertUnwindSafe(|| engine(&job.audio, job.sample_rate));
+            let text =
+                std::panic::catch_unwind(hear).unwrap_or_else(|_| Err("the recogniser panicked".into()));
             let took = began.elapsed();
             let audio = job.audio.len() as f64 / f64::from(job.sample_rate);
             self.metrics.recognised(audio, took, text.is_ok());
@@ -190,6 +193,20 @@ mod tests {
         // it was not, the gate was shut.
         assert_eq!(order, [0, 9, 5]);
         assert_eq!(metrics.partials_dropped.get(), 4);
+    }
+
+    #[test]
+    fn a_panic_costs_its_utterance_and_not_the_thread() {
+        let mut first = true;
+        let engine: Engine = Box::new(move |_, _| {
+            assert!(!std::mem::replace(&mut first, false), "on purpose");
+            Ok("words".into())
+        });
+        let pool = Pool::start(vec![engine], Arc::default()).unwrap();
+        let (reply, mut answers) = mpsc::channel(4);
+        (0..2).for_each(|n| pool.submit(1, job(n, true), &reply));
+        assert!(answers.blocking_recv().unwrap().text.is_err());
+        assert_eq!(answers.blocking_recv().unwrap().text.unwrap(), "words");
     }
 
     #[test]

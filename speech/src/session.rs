@@ -12,57 +12,11 @@ use crate::config::Limits;
 use crate::faults::{Break, Faults};
 use crate::intake::{Intake, Taken};
 use crate::outcome::Outcome;
-use crate::pool::{Heard, Job};
+use crate::pool::Heard;
 use crate::request::LiveRequest;
+use crate::session_io::{Class, Clock, Input, Output};
 use crate::track::{Track, TrackEvent};
 use crate::wire::Wire;
-
-/// Backlog at which the client is told that recognition is behind, and at which that it has caught up, seconds.
-const BEHIND: f64 = 10.0;
-const CAUGHT_UP: f64 = 2.0;
-
-/// The present: monotonic time since the session's start, and wall time as RFC 3339.
-#[derive(Debug, Clone)]
-pub(crate) struct Clock {
-    pub(crate) now: Duration,
-    pub(crate) wall: String,
-}
-
-pub(crate) enum Input {
-    /// A socket is connected.
-    Attached,
-    /// The socket is gone; `for_good` = by close code 1000, which ends the session.
-    Detached {
-        for_good: bool,
-    },
-    Audio(Bytes),
-    Text(String),
-    Heard(Heard),
-    /// [`Session::wake_at`] has come.
-    Wake,
-}
-
-/// What kind of message it is, for what happens when the client reads slowly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    Ack,
-    Partial,
-    Final,
-    Other,
-}
-
-pub(crate) enum Output {
-    Send(Class, String),
-    Recognise(Job),
-    /// Audio that is now part of the session.
-    Store(Bytes),
-    /// The connection must end.
-    Break(Break),
-    /// The socket must not be read for so long.
-    Stall(Duration),
-    /// All is said; the result is ready.
-    Finished,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -83,13 +37,13 @@ pub(crate) struct Session {
     phase: Phase,
     attached: bool,
     begun: bool,
-    behind: bool,
+    pub(crate) behind: bool,
     header_checked: bool,
     last_input: Duration,
     detached_at: Duration,
-    cuts_done: usize,
-    stalled: bool,
-    error_sent: bool,
+    pub(crate) cuts_done: usize,
+    pub(crate) stalled: bool,
+    pub(crate) error_sent: bool,
     pub(crate) out: VecDeque<Output>,
 }
 
@@ -342,41 +296,5 @@ impl Session {
             self.out.push_back(Output::Break(Break::Close(1000)));
             self.out.push_back(Output::Finished);
         }
-    }
-
-    /// Faults that come at a moment of received audio.
-    fn planned_faults(&mut self, clock: &Clock) {
-        let seconds = self.seconds();
-        if let Some(stall) = self.faults.stall.clone().filter(|s| seconds >= s.at_seconds && !self.stalled) {
-            self.stalled = true;
-            self.out.push_back(Output::Stall(Duration::from_millis(stall.for_ms)));
-        }
-        if let Some(fault) = self.faults.error.clone().filter(|e| seconds >= e.at_seconds && !self.error_sent)
-        {
-            self.error_sent = true;
-            self.error(clock, &fault.code, &fault.message);
-        }
-        if let Some(how) =
-            self.faults.cuts.get(self.cuts_done).filter(|c| seconds >= c.at_seconds).map(|c| c.how)
-        {
-            self.cuts_done += 1;
-            self.out.push_back(Output::Break(how));
-        }
-    }
-
-    fn tell_backlog(&mut self, clock: &Clock) {
-        let backlog = self.backlog();
-        let (code, message) = match (self.behind, backlog) {
-            (false, b) if b > BEHIND => {
-                ("recognition_behind", "recognition is slower than the audio; nothing is lost")
-            }
-            (true, b) if b < CAUGHT_UP => {
-                ("recognition_caught_up", "recognition has caught up with the audio")
-            }
-            _ => return,
-        };
-        self.behind = !self.behind;
-        let data = json!({"code": code, "message": message, "backlog_seconds": backlog});
-        self.send(clock, Class::Other, self.request.flags.errors, "warning", json!({ "data": data }));
     }
 }

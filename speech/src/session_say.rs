@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::outcome::not_here;
-use crate::session::{Class, Clock, Output, Session};
+use crate::session::Session;
+use crate::session_io::{Class, Clock, Output};
 use crate::track::{TrackEvent, Utterance};
 use crate::wire::Wire;
 
