@@ -214,9 +214,11 @@ fn a_second_rml_rtmp_takes_over_from_the_first() {
     first.send(&aac_header(STEREO_48), 10);
     server.wait("audio of the first", |all| all[0].audio.len() == 11);
     let (second, _) = Rml::publish(server.address, APP, KEY);
-    second.expect("accepted").send(&aac_header(STEREO_48), 20);
+    let mut second = second.expect("accepted");
+    second.send(&aac_header(STEREO_48), 20);
     assert!(first.is_closed_by_server());
     server.wait("audio of the second", |all| all[1].audio.len() == 21);
+    second.close();
 }
 
 #[test]
