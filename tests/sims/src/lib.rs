@@ -1,1 +1,9 @@
 //! Simulators that are programs: an egress that publishes real RTMP, and its habits and faults.
+//!
+//! They use none of Roomscribe's own parsers: a bug must not cancel itself.
+
+pub mod adts;
+pub mod audio_file;
+pub mod egress;
+pub mod meeting;
+mod rtmp_client;

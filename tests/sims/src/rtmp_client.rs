@@ -1,0 +1,177 @@
+//! rml_rtmp's client over tokio: handshake, connect, publish, messages.
+
+use crate::egress::PublishError;
+use bytes::Bytes;
+use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use rml_rtmp::sessions::{
+    ClientSession, ClientSessionConfig, ClientSessionEvent, ClientSessionResult, PublishRequestType,
+    StreamMetadata,
+};
+use rml_rtmp::time::RtmpTimestamp;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// From TCP connect to Publish.Start.
+const SET_UP: Duration = Duration::from_secs(10);
+
+/// A connection that publishes.
+pub(crate) struct Client {
+    socket: TcpStream,
+    session: ClientSession,
+}
+
+/// What an RTMP URL says: everything up to the last slash names the app, the rest is the key.
+pub(crate) struct Target {
+    pub(crate) address: String,
+    pub(crate) app: String,
+    pub(crate) key: String,
+}
+
+pub(crate) fn target(url: &str) -> Result<Target, PublishError> {
+    let rest = url.strip_prefix("rtmp://").ok_or(PublishError::Url)?;
+    let (host, path) = rest.split_once('/').ok_or(PublishError::Url)?;
+    let (app, key) = path.rsplit_once('/').ok_or(PublishError::Url)?;
+    let address = if host.contains(':') { host.to_owned() } else { format!("{host}:1935") };
+    Ok(Target { address, app: app.to_owned(), key: key.to_owned() })
+}
+
+impl Client {
+    /// Connects and publishes.
+    pub(crate) async fn publish(target: &Target) -> Result<Self, PublishError> {
+        timeout(SET_UP, Self::set_up(target)).await.map_err(|_| PublishError::NoAnswer)?
+    }
+
+    async fn set_up(target: &Target) -> Result<Self, PublishError> {
+        let mut socket = TcpStream::connect(&target.address).await?;
+        socket.set_nodelay(true)?;
+        let rest = handshake(&mut socket).await?;
+        let config = ClientSessionConfig {
+            chunk_size: 128,
+            tc_url: Some(format!("rtmp://{}/{}", target.address, target.app)),
+            ..ClientSessionConfig::new()
+        };
+        let (session, initial) = ClientSession::new(config).map_err(protocol)?;
+        let mut client = Self { socket, session };
+        client.write(initial).await?;
+        let results = client.session.handle_input(&rest).map_err(protocol)?;
+        client.write(results).await?;
+        let connect = client.session.request_connection(target.app.clone()).map_err(protocol)?;
+        client.write(vec![connect]).await?;
+        client.negotiate(&target.key).await?;
+        Ok(client)
+    }
+
+    async fn negotiate(&mut self, key: &str) -> Result<(), PublishError> {
+        loop {
+            for event in self.read().await? {
+                match event {
+                    ClientSessionEvent::ConnectionRequestAccepted => {
+                        let publish =
+                            self.session.request_publishing(key.to_owned(), PublishRequestType::Live);
+                        self.write(vec![publish.map_err(protocol)?]).await?;
+                    }
+                    ClientSessionEvent::ConnectionRequestRejected { description } => {
+                        return Err(PublishError::Refused(description));
+                    }
+                    ClientSessionEvent::UnhandleableOnStatusCode { code } => {
+                        return Err(PublishError::Refused(code));
+                    }
+                    ClientSessionEvent::PublishRequestAccepted => return Ok(()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn metadata(&mut self) -> Result<(), PublishError> {
+        let mut metadata = StreamMetadata::new();
+        metadata.audio_codec_id = Some(10);
+        let message = self.session.publish_metadata(&metadata).map_err(protocol)?;
+        self.write(vec![message]).await.map(drop)
+    }
+
+    /// One FLV AAC body; `kind` 0 is the header, 1 a frame.
+    pub(crate) async fn audio(
+        &mut self,
+        kind: u8,
+        payload: &[u8],
+        timestamp_ms: u32,
+    ) -> Result<(), PublishError> {
+        let body = Bytes::from([&[0xaf, kind], payload].concat());
+        let message = self
+            .session
+            .publish_audio_data(body, RtmpTimestamp::new(timestamp_ms), false)
+            .map_err(protocol)?;
+        self.write(vec![message]).await.map(drop)
+    }
+
+    /// FCUnpublish and deleteStream (rml_rtmp sends the number, not LiveKit's string), then close.
+    pub(crate) async fn goodbye(mut self) -> Result<(), PublishError> {
+        let results = self.session.stop_publishing().map_err(protocol)?;
+        self.write(results).await?;
+        self.socket.shutdown().await?;
+        Ok(())
+    }
+
+    /// What the server says meanwhile; resolves with an error when it closes.
+    pub(crate) async fn listen(&mut self) -> PublishError {
+        loop {
+            if let Err(error) = self.read().await {
+                return error;
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Vec<ClientSessionEvent>, PublishError> {
+        let mut buffer = [0; 4096];
+        let count = self.socket.read(&mut buffer).await?;
+        if count == 0 {
+            return Err(PublishError::Closed);
+        }
+        let results = self.session.handle_input(&buffer[..count]).map_err(protocol)?;
+        self.write(results).await
+    }
+
+    async fn write(
+        &mut self,
+        results: Vec<ClientSessionResult>,
+    ) -> Result<Vec<ClientSessionEvent>, PublishError> {
+        let mut events = Vec::new();
+        for result in results {
+            match result {
+                ClientSessionResult::OutboundResponse(packet) => self.socket.write_all(&packet.bytes).await?,
+                ClientSessionResult::RaisedEvent(event) => events.push(event),
+                ClientSessionResult::UnhandleableMessageReceived(_) => {}
+            }
+        }
+        Ok(events)
+    }
+}
+
+async fn handshake(socket: &mut TcpStream) -> Result<Vec<u8>, PublishError> {
+    let mut handshake = Handshake::new(PeerType::Client);
+    let hello = handshake.generate_outbound_p0_and_p1().map_err(protocol)?;
+    socket.write_all(&hello).await?;
+    let mut buffer = [0; 4096];
+    loop {
+        let count = socket.read(&mut buffer).await?;
+        if count == 0 {
+            return Err(PublishError::Closed);
+        }
+        match handshake.process_bytes(&buffer[..count]).map_err(protocol)? {
+            HandshakeProcessResult::InProgress { response_bytes } => {
+                socket.write_all(&response_bytes).await?
+            }
+            HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
+                socket.write_all(&response_bytes).await?;
+                return Ok(remaining_bytes);
+            }
+        }
+    }
+}
+
+fn protocol(error: impl std::fmt::Display) -> PublishError {
+    PublishError::Protocol(error.to_string())
+}
