@@ -7,6 +7,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::iter::Peekable;
 
+/// How long a caption without a length of its own stays: both formats ask for an end after the start.
+const ZERO_LENGTH_MS: u64 = 1_000;
+
 /// One caption.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cue {
@@ -45,7 +48,8 @@ pub(super) fn cues_of(turn: &Turn<'_>, prefix: &str, name: Option<String>) -> Ve
 
 fn cue(turn: &Turn<'_>, nth: usize, start: u64, end: u64, lines: Lines, name: Option<String>) -> Cue {
     let id = (turn.offset.0, turn.part, nth);
-    Cue { start, id, end: end.clamp(start + 1, start + CUE_MS_MAX), lines: lines.done, name }
+    let end = if end <= start { start + ZERO_LENGTH_MS } else { end.min(start + CUE_MS_MAX) };
+    Cue { start, id, end, lines: lines.done, name }
 }
 
 /// Lines that grow word by word.

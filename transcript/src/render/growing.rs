@@ -81,8 +81,9 @@ impl GrowingVtt {
         let turns = turns_of(at, event, &[], translation);
         let cues: Vec<Cue> = turns.iter().flat_map(cues_of_turn).collect();
         for mut cue in cues {
-            cue.start = cue.start.max(self.last_start);
-            cue.end = cue.end.max(cue.start + 1);
+            let late = self.last_start.saturating_sub(cue.start);
+            cue.start += late;
+            cue.end += late;
             self.last_start = cue.start;
             write_cue(&cue, out)?;
         }

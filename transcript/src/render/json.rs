@@ -2,6 +2,7 @@
 
 use super::Meta;
 use super::script::{Script, Turn};
+use super::text::clean;
 use crate::model::{MediaMs, Offset, Record, SegmentId, Speaker, Word};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ fn segment<'a>(turn: &'a Turn<'a>, script: &'a Script<'a>) -> Segment<'a> {
         end_ms: MediaMs(turn.end),
         speaker: turn.speaker,
         language: turn.language,
-        text: &turn.text,
+        text: if clean(&turn.of.text) == turn.text { &turn.of.text } else { &turn.text },
         words: turn.words,
         confidence: turn.of.confidence,
         at: &turn.of.at,

@@ -14,7 +14,7 @@ pub(super) struct Turn<'a> {
     pub(super) speaker: Option<&'a Speaker>,
     pub(super) language: Option<&'a str>,
     pub(super) start: u64,
-    /// After `start`.
+    /// Not before `start`.
     pub(super) end: u64,
     /// One line, not empty.
     pub(super) text: String,
@@ -74,7 +74,7 @@ pub(super) fn turns_of<'a>(
     parts: &'a [RelabelPart],
     translation: Option<(&'a str, &'a str)>,
 ) -> Vec<Turn<'a>> {
-    let end = of.end_ms.0.max(of.start_ms.0 + 1);
+    let end = of.end_ms.0.max(of.start_ms.0);
     let whole = |speaker, text: &str, language, words| Turn {
         offset,
         part: 0,
@@ -138,7 +138,7 @@ fn split<'a>(whole: &Turn<'a>, runs: &[Run<'a>]) -> Vec<Turn<'a>> {
             None => clean(&words.iter().map(|word| word.w.as_str()).collect::<Vec<_>>().join(" ")),
         };
         let start = words.first().map_or(from, |word| word.start_ms.0).clamp(from, whole.end.max(from));
-        let end = words.last().map_or(start, |word| word.end_ms.0).max(start + 1);
+        let end = words.last().map_or(start, |word| word.end_ms.0).max(start);
         from = start;
         turns.push(Turn { part, speaker: run.speaker, start, end, text, words, ..whole.clone() });
     }

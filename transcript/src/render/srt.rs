@@ -9,6 +9,8 @@ use std::io::{self, Write};
 
 /// Characters of a speaker's name, so that a word still fits on its line.
 const NAME_CHARS_MAX: usize = LINE_CHARS_MAX - 12;
+/// The shortest time in which people read a caption, by custom.
+const CUE_MS_MIN: u64 = 1_000;
 /// A caption cut short by the next one stays this long (or its whole length), and the next one waits.
 const SEEN_MS_MIN: u64 = 700;
 
@@ -36,11 +38,12 @@ pub fn write_srt<'a>(
     Ok(())
 }
 
-/// The end of `cue` when the next one starts at `next`.
+/// The end of `cue` when the next one starts at `next`: a short one stays longer where nothing follows at once.
 fn clipped(cue: &Cue, next: Option<u64>) -> u64 {
     let end = cue.end.max(cue.start + 1);
     let seen = end.min(cue.start + SEEN_MS_MIN);
-    next.map_or(end, |next| end.min(next.saturating_sub(1)).max(seen))
+    let wanted = end.max(cue.start + CUE_MS_MIN);
+    next.map_or(wanted, |next| wanted.min(next.saturating_sub(1)).max(seen))
 }
 
 fn write_cue(counter: u64, cue: &Cue, out: &mut impl Write) -> io::Result<()> {

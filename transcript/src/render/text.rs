@@ -3,9 +3,11 @@
 use crate::model::{Speaker, Word};
 use std::borrow::Cow;
 
-/// One line: runs of white space and control characters become one space. Direction marks stay.
+/// One line: runs of white space and control characters become one space. Direction marks stay; embeddings, overrides
+/// and isolates go, because what one speaker opens would turn the next one's words around.
 pub(super) fn clean(text: &str) -> String {
-    let breaks = |c: char| c.is_whitespace() && c != '\u{a0}' || c.is_control() || c == '\u{feff}';
+    let turning = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let breaks = |c: char| c.is_whitespace() && c != '\u{a0}' || c.is_control() || turning(c);
     let mut line = String::with_capacity(text.len());
     for word in text.split(breaks).filter(|word| !word.is_empty()) {
         if !line.is_empty() {
