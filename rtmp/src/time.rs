@@ -74,6 +74,23 @@ mod tests {
     }
 
     #[test]
+    fn a_random_walk_comes_back_whole_from_32_bits_and_from_31() {
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mask = if seed % 2 == 0 { i64::from(u32::MAX) } else { i64::from(u32::MAX >> 1) };
+            let start = random.i64(0..=mask);
+            let (mut truth, mut time) = (start, UnwrappedTime::default());
+            time.advance(start as u32);
+            for _ in 0..2_000 {
+                // Mostly forward; never further than a wrap may be seen, never far back across a 31-bit one.
+                truth += random.i64(-20..599_000);
+                let seen = time.advance((truth & mask) as u32);
+                assert_eq!(seen, truth, "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
     fn a_late_message_across_the_32_bit_wrap_goes_back_only_a_little() {
         assert_eq!(run(&[5, u32::MAX - 4]), [5, -5]);
     }

@@ -6,7 +6,7 @@ mod common;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::publisher::{Program, Rml, Sound, Told, ffmpeg, gstreamer};
+use common::publisher::{Program, Rml, Sound, Told, ffmpeg, ffmpeg_from, gstreamer};
 use common::{Record, Server};
 use roomscribe_rtmp::{Limits, Rejection, SessionError, UnwrappedTime};
 
@@ -105,6 +105,24 @@ fn rml_rtmp_publishes_44_and_48_khz_mono_and_stereo_and_says_goodbye() {
         let times: Vec<u32> = record.audio[1..].iter().map(|(time, _)| *time).collect();
         assert_eq!(times, (0..50).map(|n| n * 23).collect::<Vec<u32>>());
         assert_eq!(record.metadata[0].encoder.as_deref(), Some("roomscribe test"));
+    }
+}
+
+#[test]
+fn ffmpeg_stream_time_goes_on_across_24_31_and_32_bits() {
+    // A second from here crosses 2^24, 2^31 and 2^32 ms. The last two are the same to ffmpeg, which sends 31 bits.
+    for (seconds, boundary) in [(16_777, 1u32 << 24), (2_147_483, 1 << 31), (4_294_967, 1 << 31)] {
+        let server = server(Rejection::Denied);
+        let (well, said) = ffmpeg_from(seconds, &good_url(&server), STEREO_48).end_within(DEADLINE);
+        assert!(well, "{said}");
+        let record = first_closed(&server);
+        let frames: Vec<u32> =
+            record.audio.iter().filter(|(_, body)| body[1] == 1).map(|frame| frame.0).collect();
+        let mut time = UnwrappedTime::default();
+        let times: Vec<i64> = frames.iter().map(|stamp| time.advance(*stamp)).collect();
+        assert!(times.windows(2).all(|pair| (20..=24).contains(&(pair[1] - pair[0]))), "{frames:?}");
+        let (first, last) = (times[0], times[times.len() - 1]);
+        assert!(first < i64::from(boundary) && i64::from(boundary) < last, "{first} to {last}");
     }
 }
 

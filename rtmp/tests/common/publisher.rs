@@ -77,12 +77,18 @@ pub(crate) struct Sound {
 }
 
 pub(crate) fn ffmpeg(url: &str, sound: Sound) -> Program {
+    ffmpeg_from(0, url, sound)
+}
+
+/// Stream time begins at `seconds`.
+pub(crate) fn ffmpeg_from(seconds: u32, url: &str, sound: Sound) -> Program {
     let source = format!("sine=frequency=440:sample_rate={}", sound.rate);
     let channels = sound.channels.to_string();
     let pace: &[&str] = if sound.live { &["-re"] } else { &[] };
     let length = if sound.live { "60" } else { "1" };
     let input = ["-f", "lavfi", "-i", &source, "-t", length, "-ac", &channels];
-    let output = ["-c:a", "aac", "-b:a", "96k", "-f", "flv", url];
+    let offset = seconds.to_string();
+    let output = ["-c:a", "aac", "-b:a", "96k", "-output_ts_offset", &offset, "-f", "flv", url];
     Program::spawn("ffmpeg", &[&["-v", "error"], pace, &input, &output].concat())
 }
 
