@@ -144,7 +144,12 @@ async fn live(
     let connection = server.number();
     let resetter = resetter.map(|Extension(ConnectInfo(resetter))| resetter);
     let upgrade = upgrade.max_message_size(socket::FRAME_READ_BYTES).max_frame_size(socket::FRAME_READ_BYTES);
-    Ok(upgrade.on_upgrade(move |ws| socket::serve(ws, entry, connection, resetter)))
+    let serve = move |ws| async move {
+        server.metrics.connections_live.inc();
+        socket::serve(ws, entry, connection, resetter).await;
+        server.metrics.connections_live.dec();
+    };
+    Ok(upgrade.on_upgrade(serve))
 }
 
 fn find(server: &Server, headers: &HeaderMap, id: &str) -> Result<Arc<Entry>, Problem> {

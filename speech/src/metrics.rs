@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     pub(crate) sessions_refused: Counter,
     pub(crate) sessions_live: Gauge,
     pub(crate) connections: Counter,
+    pub(crate) connections_live: Gauge,
     pub(crate) audio_seconds: Counter<f64, AtomicU64>,
     pub(crate) backlog_seconds: Gauge<f64, AtomicU64>,
     pub(crate) backlog_full: Counter,
@@ -49,6 +50,7 @@ impl Metrics {
         all.register("sessions_refused", "POSTs refused with 429", m.sessions_refused.clone());
         all.register("sessions_live", "Sessions that have not ended", m.sessions_live.clone());
         all.register("connections", "WebSocket connections accepted", m.connections.clone());
+        all.register("connections_live", "WebSocket connections open", m.connections_live.clone());
         all.register("audio_seconds", "Audio taken, per channel", m.audio_seconds.clone());
         all.register(
             "backlog_seconds",

@@ -59,6 +59,37 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
+async fn a_final_that_is_ready_while_no_one_is_connected_is_told_on_the_next_connection() {
+    let (server, base, gate) = server(15.0).await;
+    let body = json!({"endpointing": 0.3});
+    let reply = reqwest::Client::new().post(format!("{base}/v2/live")).json(&body).send().await.unwrap();
+    let reply: Value = reply.json().await.unwrap();
+    let url = reply["url"].as_str().unwrap();
+    let (mut first, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    for chunk in talk().into_iter().take(28) {
+        first.send(Message::binary(chunk)).await.unwrap();
+    }
+    until("an utterance waits for its words", || server.metrics.backlog_seconds.get() > 0.5).await;
+    drop(first);
+    until("the server knows that its client is gone", || server.metrics.connections_live.get() == 0).await;
+    gate.send(()).unwrap();
+    until("its words are there", || server.metrics.finals.get() == 1).await;
+    let (mut second, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let told = async {
+        loop {
+            if let Message::Text(text) = second.next().await.unwrap().unwrap()
+                && let Ok(message) = serde_json::from_str::<Value>(&text)
+                && message["data"]["is_final"] == true
+            {
+                return message;
+            }
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    assert_eq!(told["data"]["utterance"]["text"], " utterance 1");
+}
+
+#[tokio::test]
 async fn an_overloaded_recogniser_says_so_and_loses_no_utterance() {
     let (server, base, gate) = server(15.0).await;
     let body = json!({"endpointing": 0.3, "messages_config": {"receive_partial_transcripts": true}});
@@ -76,7 +107,8 @@ async fn an_overloaded_recogniser_says_so_and_loses_no_utterance() {
     until("the backlog's bound", || server.metrics.backlog_full.get() > 0).await;
     let backlog = server.metrics.backlog_seconds.get();
     assert!((15.0..17.0).contains(&backlog), "{backlog} s");
-    (0..UTTERANCES * 2).for_each(|_| gate.send(()).unwrap());
+    // More than finals and partials can use.
+    (0..1000).for_each(|_| gate.send(()).unwrap());
 
     let mut messages = Vec::new();
     while let Ok(Some(Ok(message))) = tokio::time::timeout(PATIENCE, rx.next()).await {

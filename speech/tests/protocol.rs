@@ -138,24 +138,6 @@ async fn a_broken_connection_is_resumed_on_the_same_url_with_the_offset_going_on
 }
 
 #[tokio::test]
-async fn a_final_that_is_ready_while_no_one_is_connected_waits_for_the_next_connection() {
-    let server = Server::scripted(two_sentences()).await;
-    let (_, url, mut first) =
-        server.session(json!({"messages_config": {"receive_speech_events": false}})).await;
-    first.audio(1.7).await;
-    first.until_acked(17 * 3200).await;
-    first.audio(2.3).await;
-    drop(first);
-    let mut second = Client::connect(&url).await;
-    second.stop().await;
-    let (messages, _) = second.rest().await;
-    let result = messages.iter().find(|m| m["type"] == "post_transcript").unwrap();
-    let told = finals(&messages).len();
-    let known = result["data"]["utterances"].as_array().unwrap().len();
-    assert!(told >= known.saturating_sub(1), "{told} of {known} finals");
-}
-
-#[tokio::test]
 async fn closing_with_1000_ends_the_session_in_the_background() {
     let server = Server::scripted(two_sentences()).await;
     let (id, url, mut client) = server.session(json!({})).await;
