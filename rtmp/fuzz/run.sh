@@ -34,7 +34,7 @@ for target in $targets; do
         continue
     fi
     cargo fuzz run --target-dir "$cache/fuzz-target" "$target" "$found" "corpus/$target" -- \
-        -max_total_time="$seconds" -max_len=8192 -rss_limit_mb=512 -print_final_stats=1 >"$log" 2>&1 || {
+        -max_total_time="$seconds" -max_len=4096 -rss_limit_mb=512 -print_final_stats=1 >"$log" 2>&1 || {
         tail -n 40 "$log" >&2
         echo "$target failed; the input is in $(pwd)/artifacts/$target" >&2
         exit 1

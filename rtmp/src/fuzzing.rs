@@ -114,7 +114,7 @@ pub fn handshake(data: &[u8]) {
     assert_eq!(run(&cut), whole, "cuts must not matter");
 }
 
-/// A whole connection: the first byte chooses how far it has come, the second what the server does.
+/// A whole connection: the third byte chooses how far it has come, what the server does, and whether time passes.
 pub fn session(data: &[u8]) {
     let (seed, rest) = split_seed(data);
     let Some((start, input)) = rest.split_first() else { return };
@@ -124,8 +124,12 @@ pub fn session(data: &[u8]) {
         _ => [client_handshake(), client_setup(), input.to_vec()].concat(),
     };
     let rejects = start & 0x40 != 0;
-    let whole = run_session(&[&bytes], rejects, Duration::ZERO);
     let cuts: Vec<&[u8]> = Cuts { rest: &bytes, seed }.collect();
+    if start & 0x80 != 0 {
+        run_session(&cuts, rejects, Duration::from_millis(u64::from(seed % 4096)));
+        return;
+    }
+    let whole = run_session(&[&bytes], rejects, Duration::ZERO);
     let cut = run_session(&cuts, rejects, Duration::ZERO);
     let depends_on_reads = |error| {
         matches!(error, Some(SessionError::EventsNotDrained { .. } | SessionError::OutboundOverflow { .. }))
@@ -134,7 +138,6 @@ pub fn session(data: &[u8]) {
     if !rejects && !depends_on_reads(whole.1) && !depends_on_reads(cut.1) {
         assert_eq!(cut, whole, "cuts must not matter");
     }
-    run_session(&cuts, rejects, Duration::from_millis(u64::from(seed % 4096)));
 }
 
 fn run_session(parts: &[&[u8]], rejects: bool, step: Duration) -> (Vec<Event>, Option<SessionError>) {

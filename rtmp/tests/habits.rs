@@ -22,6 +22,14 @@ fn messages_may_start_with_headers_of_every_type() {
 }
 
 #[test]
+fn a_chunk_stream_may_begin_with_a_type_1_header_as_librtmp_does() {
+    let mut peer = Peer::publishing();
+    let bytes = [head1(5, 40, 2, AUDIO), vec![0xaf, 1], head2(5, 2), vec![0xaf, 1]].concat();
+    let times: Vec<u32> = audio_of(&peer.send(&bytes).unwrap()).iter().map(|a| a.0).collect();
+    assert_eq!(times, [40, 42]);
+}
+
+#[test]
 fn a_type_3_start_after_a_type_0_header_takes_that_time_as_its_delta() {
     let mut peer = Peer::publishing();
     let bytes = [&head0(5, 23, 2, AUDIO, 1)[..], &[0xaf, 1], &basic(3, 5), &[0xaf, 1]].concat();

@@ -179,6 +179,17 @@ fn an_abort_forgets_the_partial_message_and_the_stream_goes_on() {
 }
 
 #[test]
+fn an_abort_finds_chunk_streams_with_long_ids_by_their_number() {
+    let mut peer = Peer::publishing();
+    for csid in [64, 319, 320, 1000, 65_599] {
+        peer.send(&[head0(csid, 0, 1000, AUDIO, 1), vec![0; 128]].concat()).unwrap();
+        peer.send(&message(2, 0, 2, &csid.to_be_bytes(), 128)).unwrap();
+        let next = peer.send(&message(csid, 7, AUDIO, &[0xaf, 1], 128)).unwrap();
+        assert_eq!(audio_of(&next), [(7, vec![0xaf, 1])], "id {csid}");
+    }
+}
+
+#[test]
 fn an_abort_of_a_stream_that_is_not_there_is_nothing() {
     assert_eq!(Peer::publishing().send(&message(2, 0, 2, &999u32.to_be_bytes(), 128)), Ok(vec![]));
 }

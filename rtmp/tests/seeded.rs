@@ -86,6 +86,7 @@ fn session_inputs() -> Vec<(&'static str, u8, Vec<u8>)> {
         ("early-create", 1, create_stream()),
         ("empty-key", 1, [connect("live"), create_stream(), publish("")].concat()),
         ("rejected", 0x42, audio(0, &[0xaf, 0, 0x12, 0x10])),
+        ("with-time", 0x82, (0..20).flat_map(|i| audio(i * 23, &[0xaf, 1, 2])).collect()),
         ("goodbye", 2, command("deleteStream", 0.0, &[vec![5], text("KEY1")])),
         ("amf3", 2, message(4, 0, 15, &[vec![0], text("onMetaData"), vec![5]].concat(), 128)),
         ("tls", 0, vec![0x16, 3, 1, 2, 0, 1]),
