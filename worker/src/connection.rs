@@ -97,7 +97,7 @@ impl Connection {
         loop {
             let _ = socket2::SockRef::from(&self.socket).set_tcp_quickack(true);
             let deadline =
-                self.session.next_deadline().map_or_else(|| clock::now() + Duration::from_secs(60), |at| at);
+                self.session.next_deadline().unwrap_or_else(|| clock::now() + Duration::from_secs(60));
             tokio::select! {
                 () = evicted(&mut self.admission) => return Err(Ending::Refused("taken_over")),
                 ready = self.socket.readable() => match ready.and_then(|()| self.socket.try_read(buffer)) {

@@ -110,7 +110,7 @@ async fn assemble(
     orders: watch::Receiver<Order>,
 ) -> Result<Session, Failure> {
     let secret = SessionSecret::from_base64url(&file.secret)
-        .ok_or((SETTINGS, "--session: `secret` is not 32 bytes of base64url".to_owned()))?;
+        .ok_or_else(|| (SETTINGS, "--session: `secret` is not 32 bytes of base64url".to_owned()))?;
     let data_dir = |error: &dyn std::fmt::Display| (UNAVAILABLE, format!("DATA_DIR: {error}"));
     let log = Log::File(Arc::new(FileLog::open(&args.data_dir).map_err(|error| data_dir(&error))?));
     let settings = file.settings;
