@@ -299,3 +299,102 @@ async fn any_order_of_appends_restarts_and_follows_gives_exactly_one_to_head() {
         any_history(seed).await;
     }
 }
+
+/// Not a test by itself: the process that the next one kills. Says each offset only once it is acknowledged.
+#[tokio::test]
+#[ignore = "run by a_killed_process_loses_nothing_that_it_acknowledged"]
+async fn the_process_to_be_killed() {
+    let Some(folder) = std::env::var_os("ROOMSCRIBE_TEST_FOLDER") else { return };
+    let log = Log::file(Path::new(&folder)).unwrap();
+    let mut head = log.open(&session(1)).await.unwrap().head.0;
+    loop {
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in head..head + 8 {
+            let log = log.clone();
+            tasks.spawn(async move { log.append(&session(1), by(1, n, final_of(n + 1))).await.unwrap() });
+        }
+        tasks.join_all().await;
+        head += 8;
+        println!("acknowledged {head}");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_that_it_acknowledged() {
+    let folder = fast_folder();
+    let mut acknowledged = 0;
+    for round in 1..=8 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_process_to_be_killed", "--ignored", "--nocapture"])
+            .env("ROOMSCRIBE_TEST_FOLDER", folder.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        let said = lines
+            .map_while(Result::ok)
+            .filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
+        acknowledged = said.take(20 * round).last().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let log = Log::file(folder.path()).unwrap();
+        let stored = read_all(&log, &session(1)).await.unwrap();
+        assert!(stored.len() as u64 >= acknowledged, "{} of {acknowledged}", stored.len());
+        for (nth, record) in stored.iter().enumerate() {
+            assert_eq!((record.offset.0, &record.event), (nth as u64 + 1, &final_of(nth as u64 + 1)));
+        }
+    }
+    assert!(acknowledged > 0);
+}
+
+/// A file system of 256 KiB, where the test may mount one.
+struct TinyDisk(tempfile::TempDir);
+
+impl TinyDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=256k", "none"])
+            .arg(folder.path())
+            .stderr(std::process::Stdio::null())
+            .status();
+        mount.is_ok_and(|status| status.success()).then(|| Self(folder))
+    }
+}
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg(self.0.path()).status());
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_really_full_keeps_what_it_acknowledged_and_goes_on_when_there_is_room() {
+    let Some(disk) = TinyDisk::mount() else {
+        eprintln!(
+            "skipped: only root may mount a tiny tmpfs; file/tests.rs fails the disk by a seam instead"
+        );
+        return;
+    };
+    let log = Log::file(disk.0.path()).unwrap();
+    log.open(&session(1)).await.unwrap();
+    let ballast = disk.0.path().join("ballast");
+    fs::write(&ballast, vec![1; 100 << 10]).unwrap();
+    let mut head = 0;
+    let refused = loop {
+        match log.append(&session(1), by(1, head, final_of(head + 1))).await {
+            Ok(appended) => head = appended.offset.0,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, LogError::Full), "{refused}");
+    assert!(matches!(log.open(&session(2)).await, Err(LogError::Full)), "a new session says the same");
+    assert_eq!(read_all(&log, &session(1)).await.unwrap().len() as u64, head);
+    ends(&fs::read(file_of(disk.0.path(), &session(1))).unwrap());
+    drop(log);
+    let log = Log::file(disk.0.path()).unwrap();
+    assert_eq!(log.head(&session(1)).await.unwrap().head, Offset(head));
+    fs::remove_file(ballast).unwrap();
+    append_finals(&log, &session(1), head, head + 1).await;
+    log.open(&session(2)).await.unwrap();
+}

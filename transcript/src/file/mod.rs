@@ -5,6 +5,7 @@
 
 mod commit;
 mod disk;
+mod erase;
 mod format;
 mod session;
 #[cfg(test)]
@@ -23,13 +24,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
 /// Blocking threads, and so open files, that one log uses at once.
 pub const THREADS_MAX: usize = 16;
 /// Sessions kept in memory while nobody follows them or writes to them.
 pub const IDLE_SESSIONS_MAX: usize = 256;
+/// How long another owner of the folder is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// A log under a folder.
 #[derive(Debug)]
@@ -54,12 +58,7 @@ impl FileLog {
         disk::create_folder(data_dir)?;
         disk::create_folder(&root)?;
         let path = data_dir.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&path)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LogError::Locked { path }),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
+        let lock = take_lock(path)?;
         let threads = Arc::new(Semaphore::new(THREADS_MAX));
         let resident = Mutex::default();
         Ok(Self { root, disk, threads, resident, clock: AtomicU64::new(0), _lock: lock })
@@ -113,6 +112,20 @@ impl FileLog {
     async fn listed(&self) -> Result<Vec<SessionId>, LogError> {
         let root = self.root.clone();
         tokio::task::spawn_blocking(move || list(&root)).await.map_err(io::Error::other)?
+    }
+}
+
+/// Blocking, for [`LOCK_WAIT`] at most: a process that was killed, or that is just starting a child, lets go in a moment.
+fn take_lock(path: PathBuf) -> Result<File, LogError> {
+    let lock = File::options().create(true).truncate(false).write(true).open(&path)?;
+    let started = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_WAIT => thread::sleep(LOCK_WAIT / 50),
+            Err(TryLockError::WouldBlock) => return Err(LogError::Locked { path }),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::log::{Head, LogError};
 use crate::model::{Offset, Partial, Record, SessionId, WriterNote};
 use crate::state::{Marks, State, new_epoch};
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ impl FileSession {
         self.folder.join("log.rsl")
     }
 
-    fn tombstone(&self) -> PathBuf {
+    pub(super) fn tombstone(&self) -> PathBuf {
         self.folder.join("erased")
     }
 
@@ -251,63 +251,6 @@ impl FileSession {
             self.live.publish(partial);
         }
     }
-
-    /// Blocking: leaves only a tombstone that says when, and which log it was.
-    pub(super) fn erase(&self, at: String) -> Result<(), LogError> {
-        match self.load(false) {
-            Ok(()) => {}
-            Err(LogError::Erased) => return Ok(()),
-            // What cannot be read must still be erasable.
-            Err(LogError::Corrupt { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let _io = self.io();
-        let tombstone =
-            Tombstone { v: 1, epoch: self.inner().epoch.clone(), session: &self.id, erased_at: at };
-        let bytes = serde_json::to_vec(&tombstone).map_err(io::Error::from)?;
-        disk::create_whole(&self.tombstone(), &bytes).map_err(storage_error)?;
-        match self.bury(Gone::Erased) {
-            Err(LogError::Erased) => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Removes what a tombstone stands for, also what a crash in the middle of an erasure left behind.
-    fn bury(&self, gone: Gone) -> Result<(), LogError> {
-        for name in ["log.rsl", "log.torn", "log.new"] {
-            disk::remove_if_there(&self.folder.join(name))?;
-        }
-        disk::sync_folder(&self.folder)?;
-        self.forget(gone);
-        Err(gone.into())
-    }
-
-    /// Blocking: removes the folder when the session has ended and nothing was written since `limit`.
-    pub(super) fn remove_if_older(&self, limit: std::time::SystemTime) -> Result<bool, LogError> {
-        match self.load(false) {
-            Ok(()) => {}
-            Err(LogError::Erased | LogError::NoSession) => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        let _io = self.io();
-        let ended = self.inner().durable.ended.is_some();
-        if !ended || fs::metadata(self.path())?.modified()? >= limit {
-            return Ok(false);
-        }
-        fs::remove_dir_all(&self.folder)?;
-        self.folder.parent().map_or(Ok(()), disk::sync_folder)?;
-        self.forget(Gone::Removed);
-        Ok(true)
-    }
-
-    fn forget(&self, gone: Gone) {
-        let mut inner = self.inner();
-        let waiters = std::mem::take(&mut inner.waiters);
-        *inner = Inner { gone: Some(gone), committing: inner.committing, ..Inner::default() };
-        self.live.end_with(gone);
-        drop(inner);
-        waiters.into_iter().for_each(|waiter| drop(waiter.answer.send(Err(gone.into()))));
-    }
 }
 
 impl Inner {
@@ -317,15 +260,6 @@ impl Inner {
         }
         self.recent.push_back(record);
     }
-}
-
-#[derive(serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Tombstone<'a> {
-    v: u32,
-    epoch: String,
-    session: &'a SessionId,
-    erased_at: String,
 }
 
 /// A full disk is told apart: it has another remedy.
