@@ -40,18 +40,8 @@ impl PartialHeader {
     /// The whole header, once its bytes are there. `inherited_extended`: the chunk stream's last header had an
     /// extended timestamp, which a type 3 chunk then repeats.
     pub(super) fn complete(&self, fmt: u8, inherited_extended: bool) -> Option<Fields> {
-        let start = match self.bytes.first()? & 0x3F {
-            0 => 2,
-            1 => 3,
-            _ => 1,
-        };
-        let message_header = match fmt {
-            0 => 11,
-            1 => 7,
-            2 => 3,
-            _ => 0,
-        };
-        let end = start + message_header;
+        let start = self.basic_length();
+        let end = start + message_header_length(fmt);
         if self.len < end {
             return None;
         }
@@ -74,8 +64,25 @@ impl PartialHeader {
         })
     }
 
+    fn basic_length(&self) -> usize {
+        match self.bytes.first().map(|first| first & 0x3F) {
+            Some(0) => 2,
+            Some(1) => 3,
+            _ => 1,
+        }
+    }
+
     fn big_endian(&self, at: usize, n: usize) -> u32 {
         self.bytes.iter().skip(at).take(n).fold(0, |sum, byte| (sum << 8) | u32::from(*byte))
+    }
+}
+
+fn message_header_length(fmt: u8) -> usize {
+    match fmt {
+        0 => 11,
+        1 => 7,
+        2 => 3,
+        _ => 0,
     }
 }
 

@@ -72,6 +72,10 @@ impl ServerSession {
         };
         let app = text("app").unwrap_or_default().trim_matches('/').to_owned();
         self.app = Some((app, text("tcUrl").unwrap_or_default().to_owned()));
+        self.send_connect_answer(transaction)
+    }
+
+    fn send_connect_answer(&mut self, transaction: f64) -> Result<(), SessionError> {
         self.send_control(message_type::WINDOW_ACK_SIZE, &WINDOW_BYTES.to_be_bytes())?;
         let bandwidth = [&WINDOW_BYTES.to_be_bytes()[..], &[DYNAMIC]].concat();
         self.send_control(message_type::SET_PEER_BANDWIDTH, &bandwidth)?;
