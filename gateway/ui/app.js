@@ -780,9 +780,9 @@ class HomeView {
     return item;
   }
 
-  about({ createdAt, startedAt, completedAt, captureMode, head }) {
+  about({ createdAt, startedAt, completedAt, captureMode }) {
     const lasted = startedAt && completedAt ? clock(Date.parse(completedAt) - Date.parse(startedAt)) : '';
-    return [ago(createdAt), lasted, captureMode === 'Push' ? 'pushed' : captureMode && words(captureMode), head ? plural(head, 'event') : ''].filter(Boolean).join(' · ');
+    return [ago(createdAt), lasted, captureMode === 'Push' ? 'RTMP push' : captureMode && words(captureMode)].filter(Boolean).join(' · ');
   }
 }
 

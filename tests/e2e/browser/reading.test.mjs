@@ -77,6 +77,13 @@ test('at phone width nothing sticks out, in either view', async (t) => {
   assert.equal(await overflow(), 0);
   await open(session);
   assert.equal(await overflow(), 0);
+  await page.evaluate(() => { Math.random = () => 0.9999; });
+  peer.away = true;
+  session.cut();
+  await page.locator('#retry').waitFor();
+  assert.equal(await overflow(), 0);
+  const boxes = await page.locator('.tools > :visible').evaluateAll((all) => all.map((one) => one.getBoundingClientRect()).map(({ left, right, top }) => ({ left, right, top })));
+  for (const [i, box] of boxes.slice(1).entries()) assert.ok(box.left >= boxes[i].right - 1 || box.top > boxes[i].top + 20, 'tools do not overlap');
 });
 
 test('light and dark follow the system', async (t) => {

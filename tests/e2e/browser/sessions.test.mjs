@@ -103,6 +103,15 @@ for (const [reason, said] of [['CredentialsRejected', 'refused the key'], ['Rate
   });
 }
 
+test('a banner is seen by those who follow the newest line of a long transcript', async (t) => {
+  const { peer, page, open } = await stage(t, held);
+  const session = peer.session('standup');
+  for (let i = 0; i < 80; i += 1) session.final(`line ${i}`);
+  await open(session);
+  session.append({ type: 'status', state: 'Recovering', reason: 'RateLimited', message: 'again in 8 s' });
+  await until(() => page.locator('#banner').evaluate((b) => scrollY > 500 && b.getBoundingClientRect().top >= 0 && b.getBoundingClientRect().bottom < innerHeight), 'the banner on screen');
+});
+
 test('a trouble that was over before the viewer came is not shown', async (t) => {
   const { peer, page, open } = await stage(t, held);
   const session = peer.session('standup');
