@@ -9,7 +9,7 @@ use roomscribe_transcript::{
 use serde_json::json;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -43,6 +43,7 @@ async fn main() -> Result<()> {
     let before = plain_loop(folder.path().join("plain"), span)?;
     let one = appends(&log, 1, span).await?;
     let many = appends(&log, args.sessions, span).await?;
+    let plain_many = plain_threads(folder.path(), args.sessions, span)?;
     let pipelined = pipelined(&log, span).await?;
     let after = plain_loop(folder.path().join("plain"), span)?;
     let plain = f64::midpoint(before, after);
@@ -56,7 +57,8 @@ async fn main() -> Result<()> {
         "oneWriterVsPlainFsync": round2(one / plain),
         "sessions": args.sessions,
         "appendsPerSecondManySessions": round(many),
-        "manySessionsVsPlainFsync": round2(many / plain),
+        "plainFsyncPerSecondManyThreads": round(plain_many),
+        "manySessionsVsPlainManyThreads": round2(many / plain_many),
         "appendsPerSecondPipelined": round(pipelined),
         "pipelinedVsPlainFsync": round2(pipelined / plain),
         "replayFinals": args.finals,
@@ -80,6 +82,14 @@ fn plain_loop(path: PathBuf, span: Duration) -> Result<f64> {
         count += 1;
     }
     Ok(f64::from(count) / started.elapsed().as_secs_f64())
+}
+
+/// The same loop on as many threads as there are sessions, each with its own file: what the disk gives to many.
+fn plain_threads(folder: &Path, threads: u32, span: Duration) -> Result<f64> {
+    let paths = (0..threads).map(|nth| folder.join(format!("plain-{nth}")));
+    let running: Vec<_> = paths.map(|path| std::thread::spawn(move || plain_loop(path, span))).collect();
+    let rates = running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Ok(0.0)));
+    rates.sum()
 }
 
 /// `writers` sessions, each of which appends its next final when the last one is durable.
