@@ -2,7 +2,7 @@
 
 use crate::file::FileLog;
 use crate::follow::Follow;
-use crate::log::{Append, Appended, Head, LogError, Swept, TranscriptLog};
+use crate::log::{Append, Appended, Head, LogCounters, LogError, Swept, TranscriptLog};
 use crate::memory::MemoryLog;
 use crate::model::{Offset, Partial, Record, SessionId};
 use std::path::Path;
@@ -36,6 +36,11 @@ impl Log {
     /// A log under the folder `data_dir`, which is made when it is not there and locked against other processes.
     pub fn file(data_dir: impl AsRef<Path>) -> Result<Self, LogError> {
         Ok(Self::File(Arc::new(FileLog::open(data_dir.as_ref())?)))
+    }
+
+    /// Counts for metrics.
+    pub fn counters(&self) -> LogCounters {
+        dispatch!(self, log => log.counters())
     }
 
     /// See [`TranscriptLog::open`].

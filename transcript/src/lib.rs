@@ -25,5 +25,5 @@ pub mod memory;
 mod state;
 
 #[cfg(feature = "log")]
-pub use log::{Append, Appended, Follow, FollowItem, Head, Log, LogError, Swept, TranscriptLog};
+pub use log::{Append, Appended, Follow, FollowItem, Head, Log, LogCounters, LogError, Swept, TranscriptLog};
 pub use model::*;

@@ -1,6 +1,6 @@
 //! What followers of one session wait for: how far the log has come, and the newest partials.
 
-use crate::log::LogError;
+use crate::log::{LogCounters, LogError};
 use crate::model::{Event, Offset, Partial, Record, SegmentId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +42,35 @@ pub(crate) struct Progress {
 pub(crate) struct Live {
     progress: watch::Sender<Progress>,
     board: Mutex<Board>,
-    dropped: AtomicU64,
+    tally: Arc<Tally>,
+}
+
+/// Counts of one log, all sessions together.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) appended: AtomicU64,
+    pub(crate) fsyncs: AtomicU64,
+    pub(crate) failed_writes: AtomicU64,
+    pub(crate) torn_tails: AtomicU64,
+    pub(crate) partials_dropped: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn read(&self) -> LogCounters {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        LogCounters {
+            appended: get(&self.appended),
+            fsyncs: get(&self.fsyncs),
+            failed_writes: get(&self.failed_writes),
+            torn_tails: get(&self.torn_tails),
+            partials_dropped: get(&self.partials_dropped),
+        }
+    }
+}
+
+/// One more.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 #[derive(Debug, Default)]
@@ -52,21 +80,21 @@ struct Board {
 }
 
 impl Live {
-    pub(crate) fn new() -> Self {
-        Self { progress: watch::Sender::default(), board: Mutex::default(), dropped: AtomicU64::new(0) }
+    pub(crate) fn new(tally: Arc<Tally>) -> Self {
+        Self { progress: watch::Sender::default(), board: Mutex::default(), tally }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }
 
-    /// Partials that no follower will get: superseded segments beyond the limit, stale readings.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
+    /// No follower will get it: a stale reading, or a segment beyond the limit.
     pub(crate) fn drop_partial(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+        count(&self.tally.partials_dropped);
     }
 
     /// `records` are durable now: lets followers read up to `head` and forgets the partials they settle.
@@ -78,6 +106,7 @@ impl Live {
                 board.open.clear();
             }
         }
+        self.tally.appended.fetch_add(records.len() as u64, Ordering::Relaxed);
         self.progress.send_modify(|progress| {
             progress.head = head;
             progress.ended = ended;

@@ -128,6 +128,21 @@ pub enum FollowItem {
     Partial(Arc<Partial>),
 }
 
+/// Counts since this log was opened, all sessions together; for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogCounters {
+    /// Events made durable.
+    pub appended: u64,
+    /// Batches written; `appended / fsyncs` is how much they share. 0 in memory.
+    pub fsyncs: u64,
+    /// Batches that failed (full disk, broken disk); everyone in them was told.
+    pub failed_writes: u64,
+    /// Logs whose torn tail was cut off.
+    pub torn_tails: u64,
+    /// Partials that no follower got: stale ones, and open segments beyond the limit.
+    pub partials_dropped: u64,
+}
+
 /// What a retention sweep did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {

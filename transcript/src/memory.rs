@@ -1,8 +1,8 @@
 //! A log that is gone with the process.
 
 use crate::follow::{Follow, Source};
-use crate::live::{Gone, Live};
-use crate::log::{Append, Appended, Head, LogError, Swept, TranscriptLog};
+use crate::live::{Gone, Live, Tally};
+use crate::log::{Append, Appended, Head, LogCounters, LogError, Swept, TranscriptLog};
 use crate::model::{Offset, Partial, Record, SessionId};
 use crate::state::{Decision, State, new_epoch};
 use std::collections::HashMap;
@@ -16,6 +16,7 @@ pub const MEMORY_RECORDS_MAX: usize = 500_000;
 #[derive(Debug, Default)]
 pub struct MemoryLog {
     sessions: Mutex<HashMap<SessionId, Arc<MemorySession>>>,
+    tally: Arc<Tally>,
 }
 
 #[derive(Debug)]
@@ -39,6 +40,11 @@ impl MemoryLog {
         Self::default()
     }
 
+    /// Counts for metrics.
+    pub fn counters(&self) -> LogCounters {
+        self.tally.read()
+    }
+
     fn find(&self, session: &SessionId) -> Result<Arc<MemorySession>, LogError> {
         self.sessions().get(session).cloned().ok_or(LogError::NoSession)
     }
@@ -49,10 +55,10 @@ impl MemoryLog {
 }
 
 impl MemorySession {
-    fn new() -> Self {
+    fn new(tally: Arc<Tally>) -> Self {
         let inner =
             Inner { state: State::default(), records: Vec::new(), gone: None, changed: SystemTime::now() };
-        Self { epoch: new_epoch(), inner: Mutex::new(inner), live: Live::new() }
+        Self { epoch: new_epoch(), inner: Mutex::new(inner), live: Live::new(tally) }
     }
 
     /// The session's state, unless it is gone.
@@ -108,8 +114,11 @@ impl MemorySession {
 
 impl TranscriptLog for MemoryLog {
     async fn open(&self, session: &SessionId) -> Result<Head, LogError> {
-        let found =
-            self.sessions().entry(session.clone()).or_insert_with(|| Arc::new(MemorySession::new())).clone();
+        let found = self
+            .sessions()
+            .entry(session.clone())
+            .or_insert_with(|| Arc::new(MemorySession::new(self.tally.clone())))
+            .clone();
         found.head()
     }
 

@@ -48,6 +48,7 @@ promises!(
     erasing_leaves_a_tombstone_and_tells_followers,
     retention_removes_only_old_finished_sessions,
     sessions_lists_what_is_there,
+    open_segments_beyond_the_limit_make_room_for_the_newest,
     an_event_over_the_limit_is_refused_and_leaves_no_hole,
 );
 
@@ -326,6 +327,20 @@ async fn an_older_reading_never_replaces_a_newer_one(log: Log) {
     log.publish_partial(&id, partial(1, 4, 0));
     let mut follow = log.follow(&id, Offset(0)).await.unwrap();
     assert_eq!(next_partial(&mut follow).await.rev, 5);
+    assert_eq!(log.counters().partials_dropped, 1);
+}
+
+async fn open_segments_beyond_the_limit_make_room_for_the_newest(log: Log) {
+    let id = session(1);
+    log.open(&id).await.unwrap();
+    for n in 1..=100 {
+        log.publish_partial(&id, partial(n, 1, 0));
+    }
+    assert_eq!(log.counters().partials_dropped, 36, "64 segments may be open");
+    let mut follow = log.follow(&id, Offset(0)).await.unwrap();
+    for n in 37..=100 {
+        assert_eq!(next_partial(&mut follow).await.seg, seg(n));
+    }
 }
 
 async fn a_final_settles_older_readings_of_audio_that_it_covers(log: Log) {

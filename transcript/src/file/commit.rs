@@ -2,6 +2,7 @@
 
 use super::format;
 use super::session::{FileSession, Inner, Pending, Waiter, storage_error};
+use crate::live::count;
 use crate::log::{Append, Appended, LogError, check_size};
 use crate::model::Offset;
 use crate::state::Decision;
@@ -48,8 +49,14 @@ impl FileSession {
         let written = encode(&batch, length)
             .and_then(|(bytes, starts)| self.write(length, &bytes).map(|()| (bytes.len() as u64, starts)));
         match written {
-            Ok((bytes, starts)) => self.settle(batch, length + bytes, starts),
-            Err(error) => self.give_up(error),
+            Ok((bytes, starts)) => {
+                count(&self.live.tally().fsyncs);
+                self.settle(batch, length + bytes, starts);
+            }
+            Err(error) => {
+                count(&self.live.tally().failed_writes);
+                self.give_up(error);
+            }
         }
         true
     }

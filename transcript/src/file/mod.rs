@@ -15,7 +15,8 @@ pub(crate) use session::FileSession;
 pub use session::PENDING_APPENDS_MAX;
 
 use crate::follow::{Follow, Source};
-use crate::log::{Append, Appended, Head, LogError, Swept, TranscriptLog};
+use crate::live::Tally;
+use crate::log::{Append, Appended, Head, LogCounters, LogError, Swept, TranscriptLog};
 use crate::model::{Offset, Partial, Record, SessionId};
 use disk::{Disk, OsDisk};
 use std::collections::HashMap;
@@ -43,6 +44,7 @@ pub struct FileLog {
     threads: Arc<Semaphore>,
     resident: Mutex<HashMap<SessionId, Arc<FileSession>>>,
     clock: AtomicU64,
+    tally: Arc<Tally>,
     /// Released by the operating system however the process ends.
     _lock: File,
 }
@@ -61,12 +63,20 @@ impl FileLog {
         let lock = take_lock(path)?;
         let threads = Arc::new(Semaphore::new(THREADS_MAX));
         let resident = Mutex::default();
-        Ok(Self { root, disk, threads, resident, clock: AtomicU64::new(0), _lock: lock })
+        Ok(Self {
+            root,
+            disk,
+            threads,
+            resident,
+            clock: AtomicU64::new(0),
+            tally: Arc::default(),
+            _lock: lock,
+        })
     }
 
-    /// Partials of `session` that no follower got: stale ones, and open segments beyond the limit.
-    pub fn partials_dropped(&self, session: &SessionId) -> u64 {
-        self.resident().get(session).map_or(0, |found| found.live.dropped())
+    /// Counts for metrics.
+    pub fn counters(&self) -> LogCounters {
+        self.tally.read()
     }
 
     fn resident(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<FileSession>>> {
@@ -79,8 +89,15 @@ impl FileLog {
         if resident.len() >= IDLE_SESSIONS_MAX && !resident.contains_key(id) {
             make_room(&mut resident);
         }
-        let new =
-            || Arc::new(FileSession::new(id.clone(), &self.root, self.disk.clone(), self.threads.clone()));
+        let new = || {
+            Arc::new(FileSession::new(
+                id.clone(),
+                &self.root,
+                self.disk.clone(),
+                self.threads.clone(),
+                self.tally.clone(),
+            ))
+        };
         let found = resident.entry(id.clone()).or_insert_with(new);
         found.touch(self.clock.fetch_add(1, Ordering::Relaxed));
         found.clone()

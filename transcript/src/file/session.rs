@@ -2,7 +2,7 @@
 
 use super::disk::{self, Disk};
 use super::format::{self, FRAME, Opening, Scan, Scanned};
-use crate::live::{Gone, Live};
+use crate::live::{Gone, Live, Tally, count};
 use crate::log::{Head, LogError};
 use crate::model::{Offset, Partial, Record, SessionId, WriterNote};
 use crate::state::{Marks, State, new_epoch};
@@ -76,7 +76,13 @@ pub(super) struct Waiter {
 }
 
 impl FileSession {
-    pub(super) fn new(id: SessionId, root: &Path, disk: Arc<dyn Disk>, threads: Arc<Semaphore>) -> Self {
+    pub(super) fn new(
+        id: SessionId,
+        root: &Path,
+        disk: Arc<dyn Disk>,
+        threads: Arc<Semaphore>,
+        tally: Arc<Tally>,
+    ) -> Self {
         let folder = root.join(id.as_str());
         Self {
             id,
@@ -87,7 +93,7 @@ impl FileSession {
             threads,
             slots: Arc::new(Semaphore::new(PENDING_APPENDS_MAX)),
             touched: AtomicU64::new(0),
-            live: Live::new(),
+            live: Live::new(tally),
         }
     }
 
@@ -157,6 +163,7 @@ impl FileSession {
                 disk::create_whole(&self.folder.join("log.torn"), tail).map_err(storage_error)?;
             }
             self.disk.truncate(&self.path(), good).map_err(storage_error)?;
+            count(&self.live.tally().torn_tails);
             tracing::warn!(session = %self.id, at = good, bytes = all - good, kept = scan.suspicious, "torn tail cut off the log");
         }
         Ok(self)

@@ -75,6 +75,8 @@ async fn a_full_disk_says_so_and_loses_nothing_acknowledged() {
     assert_eq!(log.read(&id(), Offset(0), 9).await.unwrap().len(), 3);
     disk.breaks(None);
     assert_eq!(log.append(&id(), status_after(3)).await.unwrap().offset, Offset(4), "room again: it goes on");
+    let counters = log.counters();
+    assert_eq!((counters.appended, counters.fsyncs, counters.failed_writes), (4, 4, 2));
 }
 
 #[tokio::test]
