@@ -108,10 +108,11 @@ impl Handshake {
 
     /// As many bytes as a packet has, all from the caller's entropy.
     fn random(&self) -> Vec<u8> {
-        (0u32..)
-            .flat_map(|n| Sha256::new().chain_update(self.entropy).chain_update(n.to_be_bytes()).finalize())
-            .take(PACKET)
-            .collect()
+        let mut packet = vec![0; PACKET];
+        for (n, block) in (0u32..).zip(packet.chunks_mut(DIGEST)) {
+            fill(block, &Sha256::new().chain_update(self.entropy).chain_update(n.to_be_bytes()).finalize());
+        }
+        packet
     }
 }
 
