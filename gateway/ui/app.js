@@ -7,6 +7,7 @@ const CHUNK_ROWS = 100;
 const MAX_CHUNKS = 500;
 const MAX_OPEN_PARTIALS = 64;
 const NEW_TURN_MS = 4000;
+const REFRESH_MS = 10_000;
 const KEY_SLOT = 'roomscribe.key';
 const FINISHED = new Set(['Succeeded', 'Failed']);
 const $ = (id) => document.getElementById(id);
@@ -53,7 +54,14 @@ const TROUBLE = {
   SpeechFallingBehind: ['wait', 'The recogniser cannot keep up.', 'Captions arrive late, but nothing is dropped.'],
   NoAudio: ['wait', 'No sound arrives.', 'Check that the publisher is running and not muted.'],
   SilenceOnly: ['wait', 'Only silence arrives.', 'Check the microphone or the publisher’s audio source.'],
+  PublisherSilent: ['wait', 'No sound arrives.', 'Check that the publisher is running and not muted.'],
+  UnsupportedAudio: ['bad', 'The sound is not AAC.', 'Set the publisher’s audio codec to AAC.'],
+  SpeechOptionsRejected: ['bad', 'The speech service refused the options.', 'Check languages and translation of this session.'],
+  SpeechError: ['wait', 'The speech service reports an error.', 'Trying again by itself; sound is kept meanwhile.'],
   NotAac: ['bad', 'The sound is not AAC.', 'Set the publisher’s audio codec to AAC.'],
+  LogFailed: ['bad', 'The transcript cannot be written.', 'See the log of the server; what was already shown is kept.'],
+  StorageFailed: ['bad', 'The transcript cannot be written.', 'See the log of the server; what was already shown is kept.'],
+  Fenced: ['bad', 'Another process writes this session.', 'Stop the other one.'],
   DiskFull: ['bad', 'The server’s disk is full.', 'Free space in DATA_DIR; what was already shown is kept.'],
   PublisherLost: ['wait', 'The publisher went away.', 'Captions go on when it is back.'],
   WorkerRestarted: ['wait', 'Recovering.', 'The transcriber was restarted; captions go on by themselves.'],
@@ -155,19 +163,23 @@ export class Transcript {
 
   final(event) {
     const row = { kind: 'final', ...event, translations: new Map() };
-    for (const t of event.translations ?? []) row.translations.set(t.language, t.text);
+    for (const [language, text] of Object.entries(event.translations ?? {})) row.translations.set(language, text);
     this.partials.delete(event.seg);
     this.bySeg.set(event.seg, row);
     this.rows.push(row);
     this.finals += 1;
   }
 
-  /** Starts again from the JSON export: finals (and gaps, if it has them) up to its head. */
+  /** Starts again from the JSON export: finals up to its head, a segment per turn (so a relabelled final comes in several). */
   load(document) {
     this.reset(document.epoch);
-    const rows = [...(document.segments ?? []), ...(document.gaps ?? []).map((gap) => ({ ...gap, type: 'gap' }))];
-    rows.sort((a, b) => a.offset - b.offset).forEach((row) => this.durable({ type: 'final', ...row }));
-    this.last = document.head ?? rows.at(-1)?.offset ?? 0;
+    const turns = [...document.segments].sort((a, b) => a.offset - b.offset);
+    for (const turn of turns) {
+      const row = this.bySeg.get(turn.seg);
+      if (row) (row.parts ??= [{ speaker: row.speaker, text: row.text }]).push({ speaker: turn.speaker, text: turn.text });
+      else this.final(turn);
+    }
+    this.last = document.head;
   }
 }
 
@@ -425,7 +437,7 @@ class Lines {
     const time = make('time', '', clock(row.startMs));
     if (row.at) time.title = new Date(row.at).toLocaleString();
     const body = make('div');
-    const parts = row.parts?.length && row.words?.length ? this.split(row) : [{ speaker: row.speaker, text: row.text }];
+    const parts = row.parts?.length && (row.words?.length || row.parts[0].text !== undefined) ? this.split(row) : [{ speaker: row.speaker, text: row.text }];
     parts.forEach((part, i) => this.say(item, body, part, row.turn || i > 0, row.language));
     for (const [language, text] of row.translations ?? []) body.append(this.translated(language, text));
     item.append(time, body);
@@ -435,7 +447,7 @@ class Lines {
   }
 
   split(row) {
-    return row.parts.map((part) => ({ speaker: part.speaker, text: row.words.slice(part.fromWord, part.toWord).map((word) => word.w).join(' ') }));
+    return row.parts.map((part) => ({ speaker: part.speaker, text: part.text ?? row.words.slice(part.fromWord, part.toWord).map((word) => word.w).join(' ') }));
   }
 
   say(item, body, { speaker, text }, named, language) {
@@ -562,9 +574,11 @@ class SessionView {
     this.ticking = setInterval(() => this.tick(), 250);
     this.waiting();
     this.feed.start();
+    this.refresh();
   }
 
   stop() {
+    clearTimeout(this.refreshing);
     clearInterval(this.ticking);
     removeEventListener('scroll', this.onScroll);
     this.feed.stop();
@@ -583,6 +597,7 @@ class SessionView {
   }
 
   document(doc) {
+    if (view !== this) return;
     this.doc = doc;
     $('room').textContent = doc.roomName;
     document.title = `${doc.roomName} · Roomscribe`;
@@ -598,11 +613,26 @@ class SessionView {
 
   event(event, live) {
     if (event.type === 'status' && (live || event.state === this.status.state)) this.setStatus(event);
-    if (event.type === 'final' && live) { this.latency.take(event, this.hello.mediaZeroAt, Date.now()); this.announce(event); }
+    if (event.type === 'final' && live) this.heard(event);
     if (event.type === 'end') this.ended(event);
-    if (event.type === 'error') toast(event.message || words(event.code));
+    if (event.type === 'error' && event.code !== 'auth') toast(event.message || words(event.code));
     this.waiting();
     this.lines.schedule();
+  }
+
+  heard(final) {
+    this.announce(final);
+    const zero = this.hello.mediaZeroAt ?? this.doc?.mediaZeroAt;
+    if (zero) this.latency.take(final, zero, Date.now());
+    else this.refresh();
+  }
+
+  /** Who came before the first sound got no media zero in `hello`; and states may change without an event. */
+  async refresh() {
+    clearTimeout(this.refreshing);
+    this.refreshing = setTimeout(() => this.refresh(), REFRESH_MS);
+    if (this.linkState !== 'live' || document.hidden) return;
+    try { this.document(await json(at(this.id))); } catch { /* the feed tells what is wrong with the server */ }
   }
 
   announce(final) {

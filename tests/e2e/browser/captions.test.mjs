@@ -145,3 +145,17 @@ test('latency is told for live finals only, and not told when clocks disagree', 
   session.final('from a clock that is ahead', { startMs: 58_500, endMs: 59_000, at: new Date(Date.now() + 90_000).toISOString() });
   await page.locator('#latency', { hasText: 'latency unknown' }).waitFor();
 });
+
+test('who came before the first sound learns the media clock from the session document', async (t) => {
+  const { peer, page, open } = await stage(t, held);
+  const session = peer.session('standup', { state: 'WaitingForAudio' });
+  session.mediaZeroAt = null;
+  await open(session);
+  session.mediaZeroAt = new Date();
+  session.doc.mediaZeroAt = session.mediaZeroAt.toISOString();
+  session.final('the first words', { startMs: 0, endMs: 1 });
+  await page.locator('.chunk p', { hasText: 'the first words' }).waitFor();
+  await until(() => peer.requests.filter((r) => r.url === `/v1/sessions/${session.id}`).length > 2, 'the document to be read again');
+  session.final('the next words', { startMs: 1, endMs: 2 });
+  await page.locator('#latency', { hasText: 'behind' }).waitFor();
+});

@@ -75,14 +75,19 @@ test('when the server cannot continue, the page reloads through the export and s
   await open(session);
   await shows(page, ['of the log that was lost']);
   session.newEpoch('00c0ffee');
-  session.final('line 1');
-  session.final('line 2');
+  const words = ['line', '1', 'line', '2'].map((w, i) => ({ w, startMs: i, endMs: i + 1, c: 1 }));
+  const { seg } = session.final('line 1 line 2', { words });
+  const [alice, bob] = ['Alice', 'Bob'].map((name) => ({ id: name, name, method: 'diarization', confidence: 0.8 }));
+  session.append({ type: 'relabel', seg, parts: [{ fromWord: 0, toWord: 2, speaker: alice }, { fromWord: 2, toWord: 4, speaker: bob }] });
+  session.append({ type: 'translation', seg: session.final('line 3').seg, language: 'de', text: 'Zeile 3' });
   session.cut();
   await page.locator('#notice', { hasText: 'loaded again from the archive' }).waitFor();
-  session.final('line 3');
-  await shows(page, numbers(3));
+  session.final('line 4');
+  await shows(page, numbers(4));
+  assert.deepEqual(await page.locator('.who').allTextContents(), ['Alice', 'Bob']);
+  assert.equal(await page.locator('p.tr').textContent(), 'Zeile 3');
   const last = peer.connections.at(-1);
-  assert.deepEqual([last.after, last.epoch], [2, '00c0ffee']);
+  assert.deepEqual([last.after, last.epoch], [4, '00c0ffee']);
 });
 
 test('a viewer who comes after the live window was cut gets the beginning from the export', async (t) => {

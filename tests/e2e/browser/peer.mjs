@@ -8,7 +8,8 @@ import { fromCache } from './cache.mjs';
 const { WebSocketServer } = fromCache('ws');
 const UI = new URL('../../../gateway/ui/', import.meta.url);
 const FILES = { '/': ['index.html', 'text/html; charset=utf-8'], '/app.js': ['app.js', 'text/javascript; charset=utf-8'], '/style.css': ['style.css', 'text/css; charset=utf-8'] };
-const CSP = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'";
+// As strict as the gateway's own.
+const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /** A session: its document, its log, and the sockets that watch it. */
 export class ScriptedSession {
@@ -50,16 +51,24 @@ export class ScriptedSession {
   attach(socket, after, epoch) {
     if (this.closeWith) { socket.close(this.closeWith); return; }
     const recovered = !this.unrecoverable && (!epoch || epoch === this.epoch) && after >= this.oldest - 1 && after <= this.head;
-    const hello = { type: 'hello', session: this.id, epoch: this.epoch, oldest: this.oldest, head: this.head, from: recovered ? after : this.head, recovered, state: this.doc.state, mediaZeroAt: this.mediaZeroAt.toISOString(), pingSeconds: 20, server: 'peer/1' };
+    const hello = { type: 'hello', session: this.id, epoch: this.epoch, oldest: this.oldest, head: this.head, from: recovered ? after : this.oldest - 1, recovered, state: this.doc.state, mediaZeroAt: this.mediaZeroAt?.toISOString() ?? null, pingSeconds: 20, server: 'peer/1' };
     socket.send(JSON.stringify(hello));
-    if (recovered) for (const record of this.log.slice(after)) socket.send(JSON.stringify(record));
+    for (const record of this.log.slice(hello.from)) socket.send(JSON.stringify(record));
     if (this.log.at(-1)?.type === 'end') socket.close(1000);
     else this.sockets.add(socket);
     socket.on('close', () => this.sockets.delete(socket));
   }
 
+  /** The newest relabel applied: a segment per turn, in order of start. */
   export() {
-    return { session: this.id, epoch: this.epoch, head: this.head, complete: false, segments: this.log.filter((r) => r.type === 'final') };
+    const relabels = new Map(this.log.filter((r) => r.type === 'relabel').map((r) => [r.seg, r.parts]));
+    const translations = (seg) => Object.fromEntries(this.log.filter((r) => r.type === 'translation' && r.seg === seg).map((r) => [r.language, r.text]));
+    const turns = ({ type, gen, ...final }) => {
+      const parts = relabels.get(final.seg);
+      if (!parts) return [{ ...final, translations: translations(final.seg) }];
+      return parts.map((part) => ({ ...final, speaker: part.speaker, words: final.words.slice(part.fromWord, part.toWord), text: final.words.slice(part.fromWord, part.toWord).map((word) => word.w).join(' ') }));
+    };
+    return { session: this.id, epoch: this.epoch, head: this.head, complete: false, segments: this.log.filter((r) => r.type === 'final').flatMap(turns).sort((a, b) => a.startMs - b.startMs) };
   }
 }
 
