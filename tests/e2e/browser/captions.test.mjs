@@ -44,7 +44,7 @@ test('a late viewer sees every final once and in order', async (t) => {
   texts.forEach((text) => session.final(text));
   await open(session);
   session.final('live now');
-  await page.getByText('live now').waitFor();
+  await page.locator('.chunk p', { hasText: 'live now' }).waitFor();
   await until(async () => JSON.stringify((await shown(page)).slice(-50)) === JSON.stringify([...texts.slice(-49), 'live now']), 'the last fifty lines');
 });
 
