@@ -33,6 +33,8 @@ struct View {
     document: SessionDocument,
     epoch: Option<String>,
     head: u64,
+    /// Wall time of media 0, as in `hello`: who connected before the first sound learns it here.
+    media_zero_at: Option<String>,
     links: Links,
     #[serde(skip_serializing_if = "Option::is_none")]
     ingest: Option<IngestAddress>,
@@ -67,8 +69,9 @@ impl Shared {
             None => None,
         };
         let links = self.links(&document.id);
+        let media_zero_at = head.as_ref().and_then(|head| head.note.as_ref()?.media_zero_at.clone());
         let (epoch, head) = head.map_or((None, 0), |head| (Some(head.epoch), head.head.0));
-        View { document, epoch, head, links, ingest }
+        View { document, epoch, head, media_zero_at, links, ingest }
     }
 
     fn links(&self, id: &str) -> Links {
