@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Word error rate: wer.py REFERENCE HYPOTHESIS (text files; - = standard input). Prints the rate and the edits.
+"""Word error rate: wer.py [--max PERCENT] REFERENCE HYPOTHESIS (- = standard input). Prints the edits and the rate.
 
-Both sides: lower case, no punctuation, numbers as words; nothing else is removed. `--max PERCENT` sets the exit code.
+Each file is plain text, a JSON list of turns ({"text"}), or wire events, one JSON object per line, of which the finals count.
+Both sides: lower case, no punctuation, numbers as words; nothing else is removed. Above `--max` the exit code is 1.
 """
+import argparse
+import json
 import re
 import sys
 
@@ -11,6 +14,8 @@ ONES = ("zero one two three four five six seven eight nine ten eleven twelve thi
 TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
 ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
             "twelve": "twelfth"}
+SIZES = ((10 ** 9, "billion"), (10 ** 6, "million"), (1000, "thousand"), (100, "hundred"))
+CURRENCIES = {"$": "dollars", "€": "euros", "£": "pounds"}
 
 
 def cardinal(number):
@@ -18,7 +23,7 @@ def cardinal(number):
         return [ONES[number]]
     if number < 100:
         return [TENS[number // 10]] + ([ONES[number % 10]] if number % 10 else [])
-    for size, name in ((10 ** 9, "billion"), (10 ** 6, "million"), (1000, "thousand"), (100, "hundred")):
+    for size, name in SIZES:
         if number >= size:
             return cardinal(number // size) + [name] + (cardinal(number % size) if number % size else [])
     raise AssertionError(number)
@@ -31,21 +36,43 @@ def ordinal(number):
     return words
 
 
+def year(number):
+    """As it is said: nineteen eighty four, eleven hundred, two thousand seven, twenty twenty six."""
+    if number % 1000 < 10:
+        return cardinal(number)
+    century, rest = divmod(number, 100)
+    return cardinal(century) + (["hundred"] if rest == 0 else ["oh", ONES[rest]] if rest < 10 else cardinal(rest))
+
+
+def time_of_day(match):
+    hour, minute = int(match[1]), match[2]
+    if minute == "00":
+        return f" {hour} "
+    return f" {hour} oh {int(minute)} " if minute[0] == "0" else f" {hour} {minute} "
+
+
 def spell(match):
-    text = match.group(0).replace(",", "")
-    number = int(re.match(r"\d+", text).group(0))
+    text = match[0].replace(",", "")
+    number = int(re.match(r"\d+", text)[0])
     if number >= 10 ** 12:
-        return " ".join(ONES[int(digit)] for digit in str(number))
-    return " ".join(ordinal(number) if text[-1].isalpha() else cardinal(number))
+        said = [ONES[int(digit)] for digit in str(number)]
+    elif text[-1].isalpha():
+        said = ordinal(number)
+    elif "," not in match[0] and re.fullmatch("1[1-9]..|20..", text):
+        said = year(number)
+    else:
+        said = cardinal(number)
+    return " " + " ".join(said) + " "
 
 
 def words(text):
-    text = text.lower().replace("’", "'").replace("%", " percent ")
-    text = re.sub(r"\$(\d[\d,]*)", r"\1 dollars", text)
-    text = re.sub(r"(\d+):00\b", r"\1", text)
-    text = re.sub(r"(\d+):(\d\d)\b", r"\1 \2", text)
-    text = re.sub(r"\d+\.(\d+)", lambda m: m.group(0).split(".")[0] + " point " + " ".join(m.group(1)), text)
-    text = re.sub(r"\d{1,3}(?:,\d{3})+|\d+(?:st|nd|rd|th)?", lambda m: " " + spell(m) + " ", text)
+    """The words that are compared."""
+    text = text.lower().replace("’", "'").replace("%", " percent ").replace("a.m.", "am").replace("p.m.", "pm")
+    text = re.sub(r"([$€£])(\d[\d,]*(?:\.\d+)?)((?: (?:thousand|million|billion))?)",
+                  lambda m: f"{m[2]}{m[3]} {CURRENCIES[m[1]]}", text)
+    text = re.sub(r"(\d{1,2}):(\d\d)\b", time_of_day, text)
+    text = re.sub(r"(\d)\.(\d+)", lambda m: m[1] + " point " + " ".join(m[2]), text)
+    text = re.sub(r"\d{1,3}(?:,\d{3})+|\d+(?:(?:st|nd|rd|th)\b)?", spell, text)
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text)
 
 
@@ -72,23 +99,44 @@ def align(reference, hypothesis):
 
 
 def rate(reference, hypothesis):
-    wrong = [edit for edit in align(words(reference), words(hypothesis)) if edit[0] != edit[1]]
-    return 100 * len(wrong) / max(1, len(words(reference))), wrong
+    """Percent, and the wrong edits."""
+    wanted = words(reference)
+    if not wanted:
+        raise ValueError("the reference has no words")
+    wrong = [edit for edit in align(wanted, words(hypothesis)) if edit[0] != edit[1]]
+    return 100 * len(wrong) / len(wanted), wrong
+
+
+def text_of(content):
+    """Plain text as it is; of turns and of wire events their text."""
+    start = content.lstrip()[:1]
+    if start == "[":
+        return " ".join(turn["text"] for turn in json.loads(content))
+    if start == "{":
+        events = [json.loads(line) for line in content.splitlines() if line.strip()]
+        return " ".join(event["text"] for event in events if event.get("type") == "final")
+    return content
 
 
 def read(path):
-    return sys.stdin.read() if path == "-" else open(path, encoding="utf-8").read()
+    if path == "-":
+        return sys.stdin.read()
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def main():
-    args = sys.argv[1:]
-    most = float(args.pop(args.index("--max") + 1)) if "--max" in args else None
-    args = [arg for arg in args if arg != "--max"]
-    percent, wrong = rate(read(args[0]), read(args[1]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--max", type=float, metavar="PERCENT")
+    parser.add_argument("reference")
+    parser.add_argument("hypothesis")
+    args = parser.parse_args()
+    reference = text_of(read(args.reference))
+    percent, wrong = rate(reference, text_of(read(args.hypothesis)))
     for want, got in wrong:
-        print(f"  {want or '+':>14}  {got or '-'}")
-    print(f"WER {percent:.1f} %, {len(wrong)} errors")
-    sys.exit(most is not None and percent > most)
+        print(f"  {want or '+':>16}  {got or '-'}")
+    print(f"WER {percent:.1f} %, {len(wrong)} errors in {len(words(reference))} words")
+    sys.exit(args.max is not None and percent > args.max)
 
 
 if __name__ == "__main__":
