@@ -1,0 +1,144 @@
+//! `roomscribe demo`: a simulated egress publishes a recorded meeting as real RTMP to the real worker, the embedded
+//! recogniser transcribes it, the real gateway shows it. Nothing on this path is canned.
+
+use crate::cli::{Demo, Format, Gateway};
+use crate::client::{Client, Follower};
+use crate::exit::{self, Failure};
+use crate::serve::{Stack, stop_signal};
+use crate::settings::{Settings, SpeechSettings, address};
+use crate::speech::Embedded;
+use crate::terminal::Captions;
+use roomscribe_gateway::sessions::{Capture, CaptureMode, CreateSession, SessionDocument, Sessions};
+use roomscribe_sims::audio_file;
+use roomscribe_sims::egress::{AudioSource, Habits, Publisher, publish};
+use roomscribe_sims::meeting::MEETING_AAC;
+use std::path::PathBuf;
+
+/// Faster than this the recogniser of one machine cannot keep up, and RTMP pacing loses its meaning.
+const MAX_SPEED: f64 = 20.0;
+
+/// Plays the meeting to its end, or until Ctrl-C.
+pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
+    if !(0.1..=MAX_SPEED).contains(&args.speed) {
+        return Err(Failure::new(
+            exit::SETTINGS,
+            format_args!("--speed: {} is not from 0.1 to {MAX_SPEED}", args.speed),
+        ));
+    }
+    let audio = source(args.audio.clone()).await?;
+    let data = DataDir::make()?;
+    let embedded = Embedded::start(2).await?;
+    let stack = Stack::start(&settings(&args, data.0.clone())?, Some(&embedded)).await?;
+    let session = stack.sessions.create(request(&args)).await.map_err(Failure::unavailable)?.session;
+    say(&args, &format!("page  http://{}/#/s/{}", stack.http, session.id));
+    say(&args, &format!("speed {}x; Ctrl-C ends the demo\n", args.speed));
+    let meeting = play(&args, &stack, &session, audio);
+    tokio::select! {
+        played = meeting => played?,
+        () = stop_signal() => {}
+    }
+    stack.stop().await;
+    embedded.stop().await;
+    Ok(())
+}
+
+/// Publishes and shows until the transcript ends; without `--once` the page then stays until Ctrl-C.
+async fn play(
+    args: &Demo,
+    stack: &Stack,
+    session: &SessionDocument,
+    audio: AudioSource,
+) -> Result<(), Failure> {
+    let gateway = Gateway { url: format!("http://{}", stack.http), api_key: None };
+    let follower = Follower::new(Client::new(&gateway)?, session.id.clone(), 0);
+    let mut captions = Captions::new(args.format);
+    let url = session.ingest.as_ref().map(|ingest| ingest.url.clone()).unwrap_or_default();
+    let publisher = Publisher { url, audio, speed: args.speed, habits: Habits::default() };
+    let publishing = async {
+        let published = publish(publisher, std::future::pending()).await;
+        published
+            .map_err(|error| Failure::unavailable(format_args!("the simulated egress failed: {error}")))?;
+        stack.sessions.stop(&session.id).await.map_err(Failure::unavailable)?;
+        Ok::<(), Failure>(())
+    };
+    let (published, shown) = tokio::join!(publishing, follower.run(|event| captions.show(event)));
+    published?;
+    shown?;
+    if !args.once {
+        say(args, "\nthe meeting is over; the page stays until Ctrl-C");
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// For people: never on the standard output of `--format json`.
+fn say(args: &Demo, line: &str) {
+    match args.format {
+        Format::Text => println!("{line}"),
+        Format::Json => eprintln!("{line}"),
+    }
+}
+
+async fn source(file: Option<PathBuf>) -> Result<AudioSource, Failure> {
+    let Some(path) = file else { return Ok(AudioSource::Adts(MEETING_AAC.to_vec())) };
+    let loaded = audio_file::load(&path).await;
+    loaded.map_err(|error| Failure::new(exit::SETTINGS, format_args!("--audio {}: {error}", path.display())))
+}
+
+fn request(args: &Demo) -> CreateSession {
+    let room_name = match &args.audio {
+        None => "Demo meeting".to_owned(),
+        Some(path) => path
+            .file_stem()
+            .map_or_else(|| "Recording".to_owned(), |stem| stem.to_string_lossy().into_owned()),
+    };
+    CreateSession {
+        name: None,
+        room_name,
+        capture: Capture { mode: CaptureMode::Push, fallback_after_seconds: None },
+        speech: Default::default(),
+        limits: Default::default(),
+        ttl_seconds_after_finished: None,
+    }
+}
+
+fn settings(args: &Demo, data_dir: PathBuf) -> Result<Settings, Failure> {
+    let http_listen = address("--http-listen", &args.http_listen)?;
+    if !http_listen.ip().is_loopback() {
+        return Err(Failure::setting("--http-listen", "the demo has no keys: it listens on loopback only"));
+    }
+    Ok(Settings {
+        http_listen,
+        rtmp_listen: ([127, 0, 0, 1], 0).into(),
+        metrics_listen: None,
+        rtmp_host: None,
+        rtmp_port: None,
+        speech: SpeechSettings::Embedded,
+        data_dir,
+        retention_days: 1,
+        api_keys: Vec::new(),
+        jwt_secret: None,
+        allowed_origins: Vec::new(),
+        public_url: None,
+        max_sessions: 1,
+        speech_rollover_seconds: 10_200,
+    })
+}
+
+/// A folder of this run, gone with it.
+struct DataDir(PathBuf);
+
+impl DataDir {
+    fn make() -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("roomscribe-demo-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| Failure::unavailable(format_args!("{}: {error}", folder.display())))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
