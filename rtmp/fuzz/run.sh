@@ -23,6 +23,9 @@ else
     export RUSTC_BOOTSTRAP=1
 fi
 
+# The sanitizer keeps freed memory aside (256 MB by itself): less of it leaves the memory limit to what the target holds.
+export ASAN_OPTIONS="quarantine_size_mb=64${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+
 total=0
 for target in $targets; do
     found="$cache/fuzz-corpus/$target"
