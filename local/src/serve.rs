@@ -79,7 +79,7 @@ impl Stack {
             metrics: metrics.clone(),
             data_dir: settings.data_dir.clone(),
             rtmp_host: settings.rtmp_host.clone().unwrap_or_else(|| rtmp_address.ip().to_string()),
-            rtmp_port: settings.rtmp_port.unwrap_or(rtmp_address.port()),
+            rtmp_port: settings.rtmp_port.unwrap_or_else(|| rtmp_address.port()),
             rollover: Duration::from_secs(settings.speech_rollover_seconds),
         });
         let sessions = LocalSessions::open(hands, settings.data_dir.clone(), settings.max_sessions)

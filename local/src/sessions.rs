@@ -110,7 +110,7 @@ impl LocalSessions {
         }
         let name = entries.name_for(&request)?;
         let id = SessionId::parse(&uuid::Uuid::now_v7().to_string())
-            .ok_or(SessionsError::Unavailable("no id".into()))?;
+            .ok_or_else(|| SessionsError::Unavailable("no id".into()))?;
         let stored = Stored::new(id.clone(), name, request, timestamp());
         stored.save(&self.data_dir).map_err(|error| disk(&error))?;
         let running = Some(self.hands.begin(&stored, self.entries.clone()));

@@ -9,7 +9,7 @@ use crate::registry::{Admission, AudioMessage, Ingest, Refusal, Registry};
 use roomscribe_rtmp::{Event, Limits, Rejection, ServerSession, SessionError};
 use std::io;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 const COALESCE: Duration = Duration::from_millis(100);
 /// A peer that does not take our few bytes within this is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a peer may go on talking after we have closed our side.
+const LINGER: Duration = Duration::from_secs(1);
 /// Enough for a 100 ms read of audio with video beside it; more waits in the kernel.
 const READ_BUFFER: usize = 64 * 1024;
 
@@ -177,6 +179,14 @@ impl Connection {
         Ending::Refused(error.metric_label())
     }
 
+    /// Closing with unread bytes is a reset, and the peer would lose what is on its way: our refusal.
+    async fn close(&mut self) {
+        let _ = self.socket.shutdown().await;
+        let mut rest = [0u8; 4096];
+        let drained = async { while matches!(self.socket.read(&mut rest).await, Ok(count) if count > 0) {} };
+        let _ = tokio::time::timeout(LINGER, drained).await;
+    }
+
     async fn finish(mut self, ending: Ending) {
         let _ = self.flush().await;
         let clean = match ending {
@@ -186,13 +196,13 @@ impl Connection {
                 self.unpublished
             }
         };
-        let _ = self.socket.shutdown().await;
         if let Some(admission) = self.admission.take() {
             self.metrics.publishers.dec();
             self.registry.left(&admission.session, self.number);
             let _ = admission.ingest.send(Ingest::Ended { connection: self.number, clean }).await;
             tracing::info!(session = %admission.session, clean, "publisher left");
         }
+        self.close().await;
     }
 }
 

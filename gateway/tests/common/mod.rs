@@ -1,6 +1,10 @@
 //! A gateway on loopback over an in-memory directory of sessions.
 #![allow(dead_code, unused_imports, reason = "every test file uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test support: clippy knows tests only by their attribute")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test support: clippy knows tests only by their attribute"
+)]
 
 mod client;
 mod directory;

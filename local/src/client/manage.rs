@@ -34,7 +34,8 @@ pub(crate) async fn list(args: List) -> Result<(), Failure> {
     let response = client.send(client.request(Method::GET, "/v1/sessions")).await?;
     let answer: Value =
         response.json().await.map_err(|_| Failure::unavailable("the gateway's answer is not JSON"))?;
-    let sessions = answer["sessions"].as_array().or(answer["items"].as_array()).cloned().unwrap_or_default();
+    let sessions =
+        answer["sessions"].as_array().or_else(|| answer["items"].as_array()).cloned().unwrap_or_default();
     if args.format == Format::Json {
         sessions.iter().for_each(|session| println!("{session}"));
         return Ok(());

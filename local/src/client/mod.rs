@@ -70,7 +70,7 @@ impl Client {
 
 /// The problem document (RFC 9457) as one line.
 fn refused(status: u16, problem: &Value) -> Failure {
-    let words = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("refused");
+    let words = problem["detail"].as_str().or_else(|| problem["title"].as_str()).unwrap_or("refused");
     let mut line = format!("{words} (HTTP {status})");
     for error in problem["errors"].as_array().into_iter().flatten() {
         let (pointer, detail) =

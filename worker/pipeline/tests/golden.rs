@@ -1,5 +1,7 @@
 //! The audio path beside ffmpeg: the same AAC, decoded, mixed down and resampled by both.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
 use roomscribe_pipeline::audio::{AudioOut, AudioPath};
 use roomscribe_sims::adts;
 use std::process::Command;
@@ -19,7 +21,22 @@ fn ffmpeg(args: &[&str]) -> Vec<u8> {
 fn encode(rate: u32, channels: u32, folder: &std::path::Path) -> String {
     let path = folder.join(format!("{rate}-{channels}.aac")).to_string_lossy().into_owned();
     let source = format!("aevalsrc='{TONES}':s={rate}:d=6");
-    ffmpeg(&["-f", "lavfi", "-i", &source, "-ac", &channels.to_string(), "-c:a", "aac", "-b:a", "192k", "-f", "adts", "-y", &path]);
+    ffmpeg(&[
+        "-f",
+        "lavfi",
+        "-i",
+        &source,
+        "-ac",
+        &channels.to_string(),
+        "-c:a",
+        "aac",
+        "-b:a",
+        "192k",
+        "-f",
+        "adts",
+        "-y",
+        &path,
+    ]);
     path
 }
 
@@ -67,7 +84,9 @@ fn decoded_mixed_and_resampled_audio_is_ffmpegs_within_50_db_and_one_sample() {
         let (reference, ours) = (reference(&path), ours(&path));
         let length = reference.len().abs_diff(ours.len());
         assert!(length <= 2, "{rate} Hz, {channels} channels: lengths differ by {length}");
-        let best = (-4..=4).max_by(|a, b| snr(&reference, &ours, *a).total_cmp(&snr(&reference, &ours, *b))).unwrap();
+        let best = (-4..=4)
+            .max_by(|a, b| snr(&reference, &ours, *a).total_cmp(&snr(&reference, &ours, *b)))
+            .unwrap();
         assert!((-1..=1).contains(&best), "{rate} Hz, {channels} channels: lag {best}");
         let snr = snr(&reference, &ours, best);
         assert!(snr > 50.0, "{rate} Hz, {channels} channels: {snr:.1} dB at lag {best}");
