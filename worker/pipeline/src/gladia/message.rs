@@ -123,8 +123,8 @@ fn ack(data: &Value) -> Message {
 fn error_text(message: &Value) -> String {
     let pick = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
     pick("/data/message")
-        .or(pick("/error/message"))
-        .or(pick("/message"))
+        .or_else(|| pick("/error/message"))
+        .or_else(|| pick("/message"))
         .unwrap_or("unspecified")
         .chars()
         .take(200)

@@ -87,7 +87,7 @@ impl Stream {
 
     /// Media sample of a stream byte.
     pub fn media_of(&self, byte: u64) -> u64 {
-        let entry = self.map.iter().rev().find(|entry| entry.byte <= byte).or(self.map.first());
+        let entry = self.map.iter().rev().find(|entry| entry.byte <= byte).or_else(|| self.map.first());
         entry.map_or(0, |entry| match entry.silence {
             true => entry.media,
             false => entry.media + byte.saturating_sub(entry.byte) / BYTES_PER_SAMPLE,
