@@ -78,8 +78,9 @@ impl Pipeline {
         let resume = state.as_ref().filter(|state| state.heard > 0).map(|state| AudioResume {
             next: MediaSamples(state.heard),
             idle: Duration::from_millis(wall_ms.saturating_sub(state.heard_wall_ms)),
+            as_of: now,
         });
-        let resume = resume.or_else(|| Some(words::resume_from(covered, zero?, wall_ms)));
+        let resume = resume.or_else(|| Some(words::resume_from(covered, zero?, wall_ms, now)));
         let mut kept = Kept::default();
         for (at, bytes) in &pcm {
             let samples: Vec<i16> =
@@ -194,7 +195,10 @@ impl Pipeline {
     fn take_audio(&mut self, outs: &mut Vec<AudioOut>, now: Duration) {
         for out in outs.drain(..) {
             match out {
-                AudioOut::Pcm { at, samples } => self.keep(at.0, &samples, now),
+                AudioOut::Pcm { at, samples } => {
+                    self.keep(at.0, &samples, now);
+                    self.audio.recycle(samples);
+                }
                 AudioOut::Gap { start, end, reason } => self.gap(start.0, end.0, reason.as_str()),
                 AudioOut::Unsupported { what } => {
                     self.report.last_error = Some(format!("the publisher sends {what}: send AAC-LC"));

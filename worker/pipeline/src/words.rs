@@ -37,11 +37,17 @@ pub(crate) fn to_final(seg: SegmentId, utterance: &Utterance, stream: &Stream, a
 }
 
 /// Where media time stands after a restart that only the log survived: wall time is the one clock left.
-pub(crate) fn resume_from(covered: u64, media_zero_wall_ms: u64, wall_ms: u64) -> AudioResume {
+pub(crate) fn resume_from(
+    covered: u64,
+    media_zero_wall_ms: u64,
+    wall_ms: u64,
+    as_of: Duration,
+) -> AudioResume {
     let now = wall_ms.saturating_sub(media_zero_wall_ms) * SAMPLES_PER_MS;
     AudioResume {
         next: MediaSamples(covered),
         idle: Duration::from_millis(now.saturating_sub(covered) / SAMPLES_PER_MS),
+        as_of,
     }
 }
 

@@ -12,6 +12,8 @@ const HE_AAC: [u32; 2] = [5, 29];
 pub(crate) struct Config {
     /// Hz of the decoded audio.
     pub rate: u32,
+    /// 1 or 2.
+    pub channels: u32,
     /// The bytes for the decoder: always plain AAC-LC.
     pub bytes: Vec<u8>,
 }
@@ -35,10 +37,16 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Config, String> {
     if !(1..=2).contains(&channels) {
         return Err(format!("AAC with channel configuration {channels}"));
     }
+    // GASpecificConfig: frameLengthFlag, dependsOnCoreCoder. Absent bits are zero: some encoders cut the header short.
+    match (bits.take(1), bits.take(1)) {
+        (Some(1), _) => return Err("AAC with frames of 960 samples".to_owned()),
+        (_, Some(1)) => return Err("scalable AAC".to_owned()),
+        _ => {}
+    }
     let index =
         RATES.iter().position(|known| *known == rate).ok_or_else(|| format!("AAC at {rate} Hz"))? as u32;
     let plain = AAC_LC << 11 | index << 7 | channels << 3;
-    Ok(Config { rate, bytes: vec![(plain >> 8) as u8, plain as u8] })
+    Ok(Config { rate, channels, bytes: vec![(plain >> 8) as u8, plain as u8] })
 }
 
 struct Bits<'a> {
@@ -82,17 +90,20 @@ mod tests {
 
     #[test]
     fn what_publishers_send_is_plain_lc() {
-        assert_eq!(parse(&[0x12, 0x10]), Ok(Config { rate: 44_100, bytes: vec![0x12, 0x10] }));
-        assert_eq!(parse(&[0x11, 0x90]), Ok(Config { rate: 48_000, bytes: vec![0x11, 0x90] }));
+        assert_eq!(parse(&[0x12, 0x10]), Ok(Config { rate: 44_100, channels: 2, bytes: vec![0x12, 0x10] }));
+        assert_eq!(parse(&[0x11, 0x90]), Ok(Config { rate: 48_000, channels: 2, bytes: vec![0x11, 0x90] }));
         let ffmpeg = [0x11, 0x90, 0x56, 0xe5, 0x00];
-        assert_eq!(parse(&ffmpeg), Ok(Config { rate: 48_000, bytes: vec![0x11, 0x90] }));
+        assert_eq!(parse(&ffmpeg), Ok(Config { rate: 48_000, channels: 2, bytes: vec![0x11, 0x90] }));
     }
 
     #[test]
     fn explicit_he_aac_becomes_its_lc_core() {
         // object 5, rate index 6 (24 kHz), 2 channels, extension rate index 3 (48 kHz), object 2.
         let bits = (5u32 << 27) | (6 << 23) | (2 << 19) | (3 << 15) | (2 << 10);
-        assert_eq!(parse(&bits.to_be_bytes()), Ok(Config { rate: 24_000, bytes: vec![0x13, 0x10] }));
+        assert_eq!(
+            parse(&bits.to_be_bytes()),
+            Ok(Config { rate: 24_000, channels: 2, bytes: vec![0x13, 0x10] })
+        );
     }
 
     #[test]
@@ -101,6 +112,8 @@ mod tests {
         assert!(parse(&[0x12]).is_err());
         assert!(parse(&[0x0a, 0x10]).unwrap_err().contains("object type 1"));
         assert!(parse(&[0x11, 0xb0]).unwrap_err().contains("channel configuration 6"));
+        assert!(parse(&[0x12, 0x14]).unwrap_err().contains("960"));
+        assert!(parse(&[0x12, 0x12]).unwrap_err().contains("scalable"));
         // Escape rate of 1 Hz.
         let bits = (2u64 << 59) | (15 << 55) | (1 << 31) | (1 << 27);
         assert!(parse(&bits.to_be_bytes()).unwrap_err().contains("1 Hz"));

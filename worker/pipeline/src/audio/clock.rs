@@ -1,13 +1,24 @@
 //! RTMP time as the clock (contract §4): decides where the next frame stands, and what stands before it.
 
+use roomscribe_rtmp::UnwrappedTime;
 use std::time::Duration;
 
-/// Closer than this to where it was expected, a frame follows the last one: RTMP time is whole milliseconds, and
-/// encoders round. Stalls and bursts with continuous timestamps never come near it.
-const TOLERANCE: i64 = 16_000 / 8;
+/// Closer than this (60 ms) to where it was expected, a frame follows the last one: RTMP time is whole milliseconds, and
+/// encoders round. A real egress stays within 1 ms; stalls and bursts with continuous timestamps never come near it.
+pub(crate) const TOLERANCE: i64 = 60 * SAMPLES_PER_MS;
 /// A longer hole is not filled: the map jumps.
 pub(crate) const MAX_FILL: u64 = 60 * 16_000;
-const SAMPLES_PER_MS: i64 = 16;
+/// A step back beyond this begins a new timeline at once; a smaller one may be jitter, and is one if it does not stay.
+const STEP_BACK: i64 = 1000 * SAMPLES_PER_MS;
+/// About a second of frames, all late: then it was a step back.
+const LATE_FRAMES: u32 = 48;
+/// No true stream skips a day: such a step is a broken clock, and only begins a new timeline.
+const LONGEST_JUMP: i64 = 24 * 3_600_000 * SAMPLES_PER_MS;
+/// A real egress sends 0.2–0.8 s at once when it begins, so its stream time may be this much behind the wall.
+const LONGEST_BURST: i64 = 1500 * SAMPLES_PER_MS;
+/// … and this much before it, by jitter of arrival.
+const ARRIVAL_JITTER: i64 = 250 * SAMPLES_PER_MS;
+pub(crate) const SAMPLES_PER_MS: i64 = 16;
 
 /// Where a frame stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,71 +26,95 @@ pub(crate) enum Place {
     /// Right after the last sample.
     Follows,
     /// After a hole of so many samples.
-    After { hole: u64, new_publish: bool },
+    After(u64),
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
-    /// (unwrapped RTMP ms, media sample) of this publish.
-    anchor: Option<(i64, u64)>,
-    last_raw: u32,
-    unwrapped: i64,
-    /// When the last audio came, if some publish came before.
-    last_audio: Option<Duration>,
-    /// Idle time that a restarted worker was told.
-    restored_idle: Option<Duration>,
-    restored_at: Option<Duration>,
+    time: UnwrappedTime,
+    /// (unwrapped RTMP ms, media sample).
+    anchor: Option<(i64, i64)>,
+    /// When the last audio came, on the caller's monotonic clock; before its start for audio of an earlier process.
+    last_audio_ms: Option<i64>,
+    /// Consecutive frames that stood before the last sample, and the least late of them.
+    late: (u32, i64),
+    /// Timelines that began within a publish.
+    pub(crate) reanchors: u64,
 }
 
 impl Clock {
-    pub(crate) fn restored(idle: Duration) -> Self {
-        Self { restored_idle: Some(idle), ..Self::default() }
+    /// A clock of a process that follows another, whose last audio came `idle` before `as_of`.
+    pub(crate) fn restored(idle: Duration, as_of: Duration) -> Self {
+        let last = as_of.as_millis() as i64 - idle.as_millis() as i64;
+        Self { last_audio_ms: Some(last), ..Self::default() }
     }
 
-    /// A new publish: its first audio frame anchors RTMP time, whatever the header's timestamp was.
-    pub(crate) fn publish(&mut self, now: Duration) {
-        self.anchor = None;
-        self.restored_at.get_or_insert(now);
+    /// Audio came.
+    pub(crate) fn heard(&mut self, now: Duration) {
+        self.last_audio_ms = Some(now.as_millis() as i64);
+    }
+
+    /// Monotonic time since the last audio of an earlier publish; `None` when there was none.
+    pub(crate) fn away_ms(&self, now: Duration) -> Option<i64> {
+        Some((now.as_millis() as i64 - self.last_audio_ms?).max(0))
+    }
+
+    /// First frame of another publish: does it go on in the timeline of the last one, as a reconnecting egress does?
+    /// Then that timeline rules and says to the millisecond how long the hole is. It must agree with the wall.
+    pub(crate) fn continues(&self, raw: u32, next: u64, now: Duration) -> bool {
+        let Some(away) = self.away_ms(now) else { return false };
+        let mut time = self.time;
+        let Some(hole) = self.ahead(time.advance(raw), next) else { return false };
+        let burst = away * SAMPLES_PER_MS - hole;
+        raw != 0 && hole >= -TOLERANCE && (-ARRIVAL_JITTER..=LONGEST_BURST).contains(&burst)
+    }
+
+    /// Begins a timeline: the frame of this RTMP time stands at media sample `at`.
+    pub(crate) fn begin(&mut self, raw: u32, at: u64) {
+        self.anchor = Some((self.time.advance(raw), at as i64));
+        self.late = (0, i64::MIN);
     }
 
     /// `next` is the media position right after everything produced or held so far.
-    pub(crate) fn place(&mut self, raw: u32, next: u64, now: Duration) -> Place {
-        let time = self.unwrap(raw);
-        let away = match (self.last_audio.replace(now), self.restored_idle.take()) {
-            (Some(last), _) => Some(now.saturating_sub(last)),
-            (None, Some(idle)) => Some(idle + now.saturating_sub(self.restored_at.unwrap_or(now))),
-            (None, None) => None,
-        };
-        let Some((anchor_time, anchor_media)) = self.anchor else {
-            let hole = away.map_or(0, |away| away.as_millis() as u64 * SAMPLES_PER_MS as u64);
-            let hole = if hole > TOLERANCE as u64 { hole } else { 0 };
-            self.anchor = Some((time, next + hole));
-            return if hole == 0 { Place::Follows } else { Place::After { hole, new_publish: true } };
-        };
-        let expected = anchor_media as i64 + (time - anchor_time) * SAMPLES_PER_MS;
-        let ahead = expected - next as i64;
-        if ahead.abs() <= TOLERANCE {
+    pub(crate) fn place(&mut self, raw: u32, next: u64) -> Place {
+        let time = self.time.advance(raw);
+        let Some(ahead) = self.ahead(time, next) else {
+            self.anchor = Some((time, next as i64));
             return Place::Follows;
+        };
+        if !(-STEP_BACK..=LONGEST_JUMP).contains(&ahead) {
+            self.reanchor((time, next as i64));
+        } else if ahead < -TOLERANCE {
+            self.is_late(time, next, ahead);
+        } else {
+            self.late = (0, i64::MIN);
+            if ahead > TOLERANCE {
+                return Place::After(ahead as u64);
+            }
         }
-        if ahead < 0 {
-            // RTMP time jumped backwards: the frame follows, and its time is the new anchor.
-            self.anchor = Some((time, next));
-            return Place::Follows;
-        }
-        Place::After { hole: ahead as u64, new_publish: false }
+        Place::Follows
     }
 
-    /// RTMP time is 32 bits; ffmpeg masks it to 31. Both wraps are steps of less than half the range.
-    fn unwrap(&mut self, raw: u32) -> i64 {
-        let modulus: i64 = if self.last_raw < 1 << 31 && raw < 1 << 31 { 1 << 31 } else { 1 << 32 };
-        let step = (i64::from(raw) - i64::from(self.last_raw)).rem_euclid(modulus);
-        let step = if step > modulus / 2 { step - modulus } else { step };
-        if self.anchor.is_none() {
-            self.unwrapped = i64::from(raw);
-        } else {
-            self.unwrapped += step;
+    /// Samples between `next` and where RTMP time wants the frame.
+    fn ahead(&self, time: i64, next: u64) -> Option<i64> {
+        let (anchor_time, anchor_media) = self.anchor?;
+        let since = time.saturating_sub(anchor_time).saturating_mul(SAMPLES_PER_MS);
+        Some(anchor_media.saturating_add(since).saturating_sub(next as i64))
+    }
+
+    /// Re-anchoring on every late frame would let jitter push media time ahead of the stream without end; never doing so
+    /// would hide the next true hole.
+    fn is_late(&mut self, time: i64, next: u64, ahead: i64) {
+        self.late = (self.late.0 + 1, self.late.1.max(ahead));
+        if self.late.0 >= LATE_FRAMES {
+            let least = self.late.1 - ahead;
+            self.reanchor((time, next as i64 - least));
         }
-        self.last_raw = raw;
-        self.unwrapped
+    }
+
+    fn reanchor(&mut self, anchor: (i64, i64)) {
+        self.anchor = Some(anchor);
+        self.late = (0, i64::MIN);
+        self.reanchors += 1;
     }
 }

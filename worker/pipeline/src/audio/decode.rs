@@ -36,6 +36,11 @@ impl Decoder {
         &self.config
     }
 
+    /// Frames that failed since the last good one.
+    pub(crate) fn errors_in_a_row(&self) -> u32 {
+        self.errors_in_a_row
+    }
+
     /// Appends exactly [`FRAME`] mono samples to `out`.
     pub(crate) fn decode(&mut self, frame: &[u8], out: &mut Vec<f32>) -> Decoded {
         let packet = PacketRef::new(0, Timestamp::new(0), Duration::new(FRAME as u64), frame);
@@ -49,7 +54,7 @@ impl Decoder {
             return Decoded::Good;
         }
         out.resize(out.len() + FRAME, 0.0);
-        self.errors_in_a_row += 1;
+        self.errors_in_a_row = self.errors_in_a_row.saturating_add(1);
         let rebuild = self.errors_in_a_row.is_multiple_of(REBUILD_AFTER);
         if rebuild && let Ok(decoder) = build(&self.config) {
             self.decoder = decoder;

@@ -3,10 +3,14 @@
 mod asc;
 mod clock;
 mod decode;
+mod flv;
 mod path;
+mod rejoin;
 mod resample;
+mod stats;
 
-pub use path::{AudioPath, AudioStats};
+pub use path::AudioPath;
+pub use stats::AudioStats;
 
 /// Samples per second of what goes to the speech service.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -20,8 +24,10 @@ pub struct MediaSamples(pub u64);
 pub struct AudioResume {
     /// Where the next sample would have stood.
     pub next: MediaSamples,
-    /// How long ago the last audio came.
+    /// How long before `as_of` the last audio came.
     pub idle: std::time::Duration,
+    /// When that was so, on the new process's monotonic clock.
+    pub as_of: std::time::Duration,
 }
 
 /// What comes out of the audio path.

@@ -32,9 +32,9 @@ impl Resample {
         waiting.round() as u64 + (self.delay - self.skip.min(self.delay)) as u64
     }
 
-    /// Takes what is in `input`, appends what is ready.
-    pub(crate) fn push(&mut self, input: &mut Vec<f32>, out: &mut Vec<i16>) {
-        self.pending.append(input);
+    /// Takes `input`, appends what is ready.
+    pub(crate) fn push(&mut self, input: &[f32], out: &mut Vec<i16>) {
+        self.pending.extend_from_slice(input);
         loop {
             let need = self.fft.input_frames_next();
             if self.pending.len() < need {
@@ -49,8 +49,8 @@ impl Resample {
     /// Pushes the rest out with silence, and begins anew.
     pub(crate) fn flush(&mut self, out: &mut Vec<i16>) {
         let want = out.len() as u64 + self.held();
-        let mut silence = vec![0.0; self.fft.input_frames_max() * 2 + self.delay * 6];
-        self.push(&mut silence, out);
+        let silence = vec![0.0; self.fft.input_frames_max() * 2 + self.delay * 6];
+        self.push(&silence, out);
         out.truncate(want as usize);
         self.pending.clear();
         self.fft.reset();
