@@ -104,7 +104,7 @@ fn only_numbered_requests_are_answered() {
     let mut peer = Peer::connected();
     peer.send(&connect("live")).unwrap();
     peer.answers();
-    for name in ["releaseStream", "FCPublish"] {
+    for name in ["releaseStream", "FCPublish", "_checkbw", "FCUnpublish"] {
         peer.send(&command(name, 0.0, &[vec![5], text("key")])).unwrap();
         assert!(peer.answers().is_empty(), "GStreamer's transaction 0 expects nothing");
         peer.send(&command(name, 3.0, &[vec![5], text("key")])).unwrap();
@@ -181,4 +181,63 @@ fn a_connection_that_stays_open_after_its_stream_ends_is_closed_though_it_still_
         peer.send(&command("anything", 0.0, &[])).unwrap();
     }
     assert_eq!(peer.wait(1_000), Err(SessionError::Lingering { millis: 10_000 }));
+}
+
+#[test]
+fn the_time_to_publish_counts_from_the_end_of_the_handshake() {
+    let mut peer = Peer::new(Limits::default());
+    peer.now = Duration::from_millis(4_900);
+    peer.send(&handshake()).unwrap();
+    assert_eq!(peer.session.next_deadline(), Some(Duration::from_millis(9_900)));
+}
+
+#[test]
+fn a_window_that_echoes_ours_is_obeyed_as_rtmp2sink_sends_it() {
+    let mut peer = Peer::publishing();
+    peer.send(&message(2, 0, 5, &2_500_000u32.to_be_bytes(), 128)).unwrap();
+    peer.send(&audio(0, &[0xaf; 1000])).unwrap();
+    peer.answers();
+    let block = message(6, 0, VIDEO, &vec![0; 49_000], 128);
+    let mut bytes = 0;
+    while peer.answers().is_empty() {
+        peer.send(&block).unwrap();
+        bytes += block.len();
+    }
+    assert!((2_500_000..2_600_000).contains(&bytes), "{bytes} bytes at one instant before the second answer");
+}
+
+#[test]
+fn the_acknowledged_total_goes_on_past_4_gib_by_wrapping() {
+    let mut peer = Peer::publishing();
+    let block = vec![0; 65_536];
+    let mut total = (setup().len() - handshake().len()) as u64;
+    let mut video = |peer: &mut Peer, bytes: &[u8]| {
+        peer.now += Duration::from_millis(25);
+        peer.send(bytes).unwrap();
+        total += bytes.len() as u64;
+        server_messages(&peer.answers()).last().map(|answer| (total, answer.2.clone()))
+    };
+    video(&mut peer, &set_chunk_size(0x7FFF_FFFF));
+    let mut last = None;
+    for _ in 0..258 {
+        video(&mut peer, &head0(6, 0, 256 * 65_536 - 1, VIDEO, 1));
+        for _ in 0..255 {
+            last = video(&mut peer, &block).or(last);
+        }
+        last = video(&mut peer, &block[..65_535]).or(last);
+    }
+    let (total, answer) = last.unwrap();
+    assert!(total > 1 << 32, "{total} bytes");
+    assert_eq!(answer, (total as u32).to_be_bytes());
+}
+
+#[test]
+fn user_control_messages_other_than_a_ping_go_unanswered_and_a_cut_ping_is_an_error() {
+    let mut peer = Peer::publishing();
+    for kind in [0, 1, 3, 7, 31] {
+        peer.send(&message(2, 0, 4, &[0, kind, 0, 0, 0, 1], 128)).unwrap();
+    }
+    assert!(server_messages(&peer.answers()).iter().all(|answer| answer.0 == 3), "acknowledgements only");
+    let error = SessionError::ShortControlMessage { type_id: 4, length: 5 };
+    assert_eq!(peer.send(&message(2, 0, 4, &[0, 6, 1, 2, 3], 128)), Err(error));
 }

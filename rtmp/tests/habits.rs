@@ -42,11 +42,20 @@ fn time_passes_24_bits_with_extended_timestamps_on_every_chunk() {
     let mut peer = Peer::publishing();
     let body: Vec<u8> = (0..=255).chain(0..=255).collect();
     let mut events = Vec::new();
-    for time in [0xFF_FFFE, 0xFF_FFFF, 0x100_0000, 0x8000_0000] {
+    for time in [0xFF_FFFE, 0xFF_FFFF, 0x100_0000, 0x8000_0000, 7] {
         events.extend(audio_of(&peer.send(&audio(time, &body)).unwrap()));
     }
-    let expected = [0xFF_FFFE, 0xFF_FFFF, 0x100_0000, 0x8000_0000u32].map(|time| (time, body.clone()));
+    let expected = [0xFF_FFFE, 0xFF_FFFF, 0x100_0000, 0x8000_0000u32, 7].map(|time| (time, body.clone()));
     assert_eq!(events, expected);
+}
+
+#[test]
+fn a_type_3_start_after_an_extended_header_repeats_its_four_bytes() {
+    let mut peer = Peer::publishing();
+    let again = [&basic(3, 5)[..], &0x100_0000u32.to_be_bytes(), &[0xaf, 2]].concat();
+    let bytes = [head1(5, 0x100_0000, 2, AUDIO), vec![0xaf, 1], again, head2(5, 5), vec![0xaf, 3]].concat();
+    let expected = [(0x100_0000, vec![0xaf, 1]), (0x200_0000, vec![0xaf, 2]), (0x200_0005, vec![0xaf, 3])];
+    assert_eq!(audio_of(&peer.send(&bytes).unwrap()), expected);
 }
 
 #[test]
@@ -100,6 +109,16 @@ fn every_kind_of_goodbye_ends_the_publish_once() {
     for goodbye in goodbyes {
         assert_eq!(Peer::publishing().send(&goodbye.repeat(2)), Ok(vec![Event::Unpublished]));
     }
+}
+
+#[test]
+fn a_goodbye_and_metadata_before_publish_are_nothing() {
+    let mut peer = Peer::connected();
+    peer.send(&connect("live")).unwrap();
+    assert_eq!(peer.send(&command("FCUnpublish", 0.0, &[vec![5], text("key")])), Ok(vec![]));
+    let metadata = [text("onMetaData"), object(&[property("stereo", &[1, 1])])].concat();
+    assert_eq!(peer.send(&message(4, 0, DATA, &metadata, 128)), Ok(vec![]));
+    assert_eq!(peer.send(&[create_stream(), publish("key")].concat()).unwrap().len(), 1);
 }
 
 #[test]

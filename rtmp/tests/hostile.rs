@@ -166,8 +166,13 @@ fn an_amf3_value_or_an_unknown_marker_costs_the_metadata() {
 fn a_command_that_is_not_amf0_ends_the_connection() {
     let error = Peer::publishing().send(&message(3, 0, COMMAND, &[0xFF; 9], 128)).unwrap_err();
     assert_eq!(error, SessionError::Amf0(Amf0Error::UnknownMarker(0xFF)));
-    let error = Peer::publishing().send(&message(3, 0, COMMAND, &number(1.0), 128)).unwrap_err();
-    assert_eq!(error, SessionError::Amf0(Amf0Error::WrongType));
+    let no_name = number(1.0);
+    let no_number = [text("connect"), text("1")].concat();
+    let no_object = [text("connect"), number(1.0), text("live")].concat();
+    for body in [no_name, no_number, no_object] {
+        let error = Peer::connected().send(&message(3, 0, COMMAND, &body, 128)).unwrap_err();
+        assert_eq!(error, SessionError::Amf0(Amf0Error::WrongType));
+    }
 }
 
 #[test]

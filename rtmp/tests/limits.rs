@@ -40,6 +40,26 @@ fn a_command_before_publish_is_at_most_16_kilobytes() {
 }
 
 #[test]
+fn a_command_of_16_kilobytes_before_publish_is_refused_by_its_bytes_and_not_by_its_length() {
+    let mut peer = Peer::connected();
+    assert_eq!(peer.send(&head0(3, 0, 16 * 1024, COMMAND, 0)), Ok(vec![]));
+    let error = (0..200).find_map(|_| peer.send(&[[0; 128].to_vec(), basic(3, 3)].concat()).err());
+    assert_eq!(error, Some(SessionError::TooManyBytesBeforePublish { limit: 16 * 1024 }));
+}
+
+#[test]
+fn audio_commands_and_data_after_publish_are_at_most_64_kilobytes() {
+    for kind in [AUDIO, COMMAND, DATA] {
+        assert_eq!(Peer::publishing().send(&head0(4, 0, 65_536, kind, 1)), Ok(vec![]));
+        let error = SessionError::MessageTooLong { type_id: kind, length: 65_537, limit: 65_536 };
+        assert_eq!(Peer::publishing().send(&head0(4, 0, 65_537, kind, 1)), Err(error));
+        assert_eq!(Peer::publishing().send(&head1(4, 0, 65_537, kind)), Err(error));
+    }
+    let largest = audio(0, &[0xaf; 65_536]);
+    assert_eq!(audio_of(&Peer::publishing().send(&largest).unwrap())[0].1.len(), 65_536);
+}
+
+#[test]
 fn eight_unfinished_messages_that_declare_the_most_hold_only_what_arrived() {
     let mut peer = Peer::publishing();
     for csid in 10..18 {
@@ -63,18 +83,41 @@ fn the_sixty_fifth_chunk_stream_ends_the_connection() {
 
 #[test]
 fn the_two_hundred_and_fifty_seventh_value_ends_the_command() {
-    let many = object(&vec![property("x", &[5]); 256]);
-    let error = Peer::connected().send(&command("connect", 1.0, &[many])).unwrap_err();
+    // Beside the properties: the name, the transaction and the object itself.
+    let connect = |n| command("connect", 1.0, &[object(&vec![property("x", &[5]); n])]);
+    assert_eq!(Peer::connected().send(&connect(253)), Ok(vec![]));
+    let error = Peer::connected().send(&connect(254)).unwrap_err();
     assert_eq!(error, SessionError::Amf0(Amf0Error::TooManyValues));
+}
+
+/// Is metadata with this value read?
+fn is_read(value: &[u8]) -> bool {
+    let mut peer = Peer::publishing();
+    let body = [text("onMetaData"), object(&[property("encoder", value)])].concat();
+    let events = peer.send(&message(4, 0, DATA, &body, 128)).expect("a connection that lives on");
+    assert_eq!(peer.session.stats().metadata_dropped, u64::from(events.is_empty()));
+    events.len() == 1
 }
 
 #[test]
 fn a_string_over_16_kilobytes_costs_the_metadata() {
-    let mut peer = Peer::publishing();
-    let long = text(&"x".repeat(16 * 1024 + 1));
-    let body = [text("onMetaData"), object(&[property("encoder", &long)])].concat();
-    assert_eq!(peer.send(&message(4, 0, DATA, &body, 128)), Ok(vec![]));
-    assert_eq!(peer.session.stats().metadata_dropped, 1);
+    let short = |n: usize| text(&"x".repeat(n));
+    let long = |n: u32| [&[0x0C][..], &n.to_be_bytes(), &vec![b'x'; n.min(20_000) as usize]].concat();
+    let named = |n: usize| object(&[property(&"x".repeat(n), &[5])]);
+    assert!(is_read(&short(16_384)) && is_read(&long(16_384)) && is_read(&named(16_384)));
+    assert!(!is_read(&short(16_385)) && !is_read(&long(16_385)) && !is_read(&named(16_385)));
+    assert!(!is_read(&long(u32::MAX)));
+}
+
+#[test]
+fn the_seventeenth_container_inside_another_costs_the_metadata() {
+    // The metadata object is the first.
+    let nested = |n: usize| [[0x0A, 0, 0, 0, 1].repeat(n), vec![5]].concat();
+    assert!(is_read(&nested(15)));
+    assert!(!is_read(&nested(16)));
+    let objects = |n: usize| (0..n).fold(vec![5], |inner, _| object(&[property("x", &inner)]));
+    assert!(is_read(&objects(15)));
+    assert!(!is_read(&objects(16)));
 }
 
 #[test]
@@ -104,7 +147,9 @@ fn events_that_nobody_takes_end_the_connection() {
     let limits = Limits { max_pending_events: 100, ..Limits::default() };
     let mut session = ServerSession::new(limits, [0; 32], Duration::ZERO);
     session.receive(&setup(), Duration::ZERO).unwrap();
-    let result = session.receive(&audio(0, &[0xaf, 1]).repeat(100), Duration::ZERO);
+    // The publish is the first of the hundred.
+    assert_eq!(session.receive(&audio(0, &[0xaf, 1]).repeat(99), Duration::ZERO), Ok(()));
+    let result = session.receive(&audio(0, &[0xaf, 1]), Duration::ZERO);
     assert_eq!(result, Err(SessionError::EventsNotDrained { limit: 100 }));
 }
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::connection::Connection;
 use crate::faults::Break;
 use crate::pool::Heard;
+use crate::recording::Recording;
 use crate::server::Server;
 use crate::session::Session;
 use crate::session_io::{Class, Clock, Input, Output};
@@ -25,9 +26,6 @@ const OUTBOX: usize = 4096;
 const OUTBOX_BUSY: usize = 64;
 /// Covers every job that a session within its backlog bound can have open.
 const REPLIES: usize = 4096;
-/// Audio is written to its file in pieces of this size, bytes.
-const FILE_BUFFER: usize = 64 * 1024;
-
 /// How long the last messages wait for a client that does not read.
 const LEAVE: Duration = Duration::from_secs(30);
 
@@ -67,6 +65,7 @@ pub(crate) struct Inbox {
 pub(crate) async fn run(server: Arc<Server>, entry: Arc<Entry>, session: Session, mut inbox: Inbox) {
     let (reply, mut replies) = mpsc::channel(REPLIES);
     let guard = LiveGuard { server: Arc::clone(&server), entry: Arc::clone(&entry) };
+    let recording = Recording::create(entry.audio.as_deref(), &entry.id).await;
     let mut actor = Actor {
         server,
         entry,
@@ -79,11 +78,10 @@ pub(crate) async fn run(server: Arc<Server>, entry: Arc<Entry>, session: Session
         stalled_until: None,
         backlog: 0.0,
         full: false,
-        file: None,
+        recording,
         leave_at: None,
         over: false,
     };
-    actor.open_file().await;
     while !actor.over {
         actor.step(&mut inbox, &mut replies).await;
     }
@@ -97,14 +95,14 @@ struct Actor {
     session: Session,
     reply: mpsc::Sender<Heard>,
     began: Instant,
-    socket: Option<(u64, mpsc::Sender<ToSocket>)>,
+    socket: Option<Connection>,
     outbox: VecDeque<(Class, String)>,
     /// To be told to the socket once the outbox is empty.
     breaking: Option<Break>,
     stalled_until: Option<Instant>,
     backlog: f64,
     full: bool,
-    file: Option<tokio::io::BufWriter<tokio::fs::File>>,
+    recording: Recording,
     /// When an ended session stops waiting for its client to read the rest.
     leave_at: Option<Instant>,
     over: bool,
@@ -114,7 +112,7 @@ impl Actor {
     async fn step(&mut self, inbox: &mut Inbox, replies: &mut mpsc::Receiver<Heard>) {
         let held = self.held();
         let ready = !self.outbox.is_empty() || self.breaking.is_some();
-        let socket = self.socket.as_ref().filter(|_| ready).map(|(_, tx)| tx.clone());
+        let socket = self.socket.as_ref().filter(|_| ready).and_then(Connection::writer);
         let wake = self.wake_at();
         tokio::select! {
             biased;
@@ -153,19 +151,19 @@ impl Actor {
     async fn control(&mut self, control: Control) {
         match control {
             Control::Attach { connection, socket } => {
-                if let Some((_, old)) = self.socket.take() {
+                if let Some(old) = self.socket.take() {
                     // HELP of Gladia says one socket per session; which one wins is not documented: the newer.
-                    let _ = old.try_send(ToSocket::Break(Break::Close(4409)));
+                    old.tell_now(Break::Close(4409));
                     self.detached(false).await;
                 }
                 self.breaking = None;
-                self.socket = Some((connection, socket));
+                self.socket = Some(Connection::new(connection, socket));
                 self.handle(Input::Attached).await;
             }
             Control::Break(how) => self.breaking = Some(how),
             Control::Shutdown => {
-                if let Some((_, socket)) = &self.socket {
-                    let _ = socket.try_send(ToSocket::Break(Break::Close(1012)));
+                if let Some(socket) = &self.socket {
+                    socket.tell_now(Break::Close(1012));
                 }
                 self.over = true;
             }
@@ -173,17 +171,28 @@ impl Actor {
     }
 
     async fn frame(&mut self, connection: u64, frame: Frame) {
-        if self.socket.as_ref().is_none_or(|(present, _)| *present != connection) {
+        let Some(present) = self.socket.as_mut().filter(|present| present.number == connection) else {
             return;
-        }
+        };
+        let Some(frame) = present.admit(frame) else { return };
         match frame {
             Frame::Audio(bytes) => self.handle(Input::Audio(bytes)).await,
             Frame::Text(text) => self.handle(Input::Text(text)).await,
-            Frame::Gone { for_good } => {
-                self.socket = None;
-                self.detached(for_good).await;
+            Frame::Gone { for_good } => self.gone(for_good).await,
+        }
+    }
+
+    /// A client that closed for good will not resend what came after the last answer it could get: it counts.
+    async fn gone(&mut self, for_good: bool) {
+        let unanswered = self.socket.take().map(Connection::unanswered).unwrap_or_default();
+        for frame in unanswered.into_iter().filter(|_| for_good) {
+            match frame {
+                Frame::Audio(bytes) => self.handle(Input::Audio(bytes)).await,
+                Frame::Text(text) => self.handle(Input::Text(text)).await,
+                Frame::Gone { .. } => {}
             }
         }
+        self.detached(for_good).await;
     }
 
     async fn detached(&mut self, for_good: bool) {
@@ -226,7 +235,7 @@ impl Actor {
         let metrics = &self.server.metrics;
         match class {
             Class::Final => _ = metrics.finals.inc(),
-            Class::Partial if self.socket.is_none() || self.outbox.len() >= OUTBOX_BUSY => {
+            Class::Partial if !self.listened_to() || self.outbox.len() >= OUTBOX_BUSY => {
                 metrics.partials_dropped.inc();
                 return;
             }
@@ -234,15 +243,16 @@ impl Actor {
             Class::Ack | Class::Other => {}
         }
         self.outbox.push_back((class, text));
-        if self.outbox.len() > OUTBOX && self.socket.take().is_some() {
-            metrics.outbox_overflows.inc();
+        if self.outbox.len() > OUTBOX && self.listened_to() {
+            self.socket.as_mut().map(Connection::silence);
+            self.server.metrics.outbox_overflows.inc();
             tracing::warn!(session = %self.entry.id, "the client does not read its messages: its connection is cut");
         }
     }
 
     fn write(&mut self, permit: Option<mpsc::OwnedPermit<ToSocket>>) {
         let Some(permit) = permit else {
-            self.socket = None;
+            self.socket.as_mut().map(Connection::silence);
             return;
         };
         if let Some((_, text)) = self.outbox.pop_front() {
@@ -253,17 +263,13 @@ impl Actor {
         }
     }
 
+    fn listened_to(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| socket.writer().is_some())
+    }
+
     fn count_backlog(&mut self, backlog: f64) {
         self.server.metrics.backlog_seconds.inc_by(backlog - self.backlog);
         self.backlog = backlog;
-    }
-
-    async fn open_file(&mut self) {
-        let Some(path) = &self.entry.audio else { return };
-        match tokio::fs::File::create(path).await {
-            Ok(file) => self.file = Some(tokio::io::BufWriter::with_capacity(FILE_BUFFER, file)),
-            Err(e) => tracing::error!(session = %self.entry.id, "the session's audio is not kept: {e}"),
-        }
     }
 
     async fn store(&mut self, bytes: &Bytes) {
@@ -272,20 +278,12 @@ impl Actor {
             .metrics
             .audio_seconds
             .inc_by(format.seconds(bytes.len() as u64) * f64::from(format.channels));
-        let Some(file) = &mut self.file else { return };
-        if let Err(e) = file.write_all(bytes).await {
-            tracing::error!(session = %self.entry.id, "the session's audio is no longer kept: {e}");
-            self.file = None;
-        }
+        self.recording.add(bytes, &self.entry.id).await;
     }
 
     async fn finish(&mut self) {
         self.leave_at = Some(Instant::now() + LEAVE);
-        if let Some(mut file) = self.file.take()
-            && let Err(e) = file.flush().await
-        {
-            tracing::error!(session = %self.entry.id, "the end of the session's audio is not kept: {e}");
-        }
+        self.recording.finish(&self.entry.id).await;
         let mut result = self.session.result();
         result["messages"] = json!(self.session.outcome.messages());
         let delay = Duration::from_millis(self.session.faults.done_delay_ms);

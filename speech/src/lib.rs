@@ -6,6 +6,7 @@
 mod acoustic;
 mod actor;
 mod audio;
+mod connection;
 mod control;
 mod endpoint;
 mod http;
@@ -16,6 +17,7 @@ mod moonshine;
 mod outcome;
 mod pool;
 mod problem;
+mod recording;
 mod request;
 mod reset;
 mod scripted;
@@ -32,6 +34,8 @@ mod words;
 
 #[cfg(test)]
 mod overload_tests;
+#[cfg(test)]
+mod session_tests;
 
 pub mod config;
 pub mod faults;

@@ -90,7 +90,9 @@ async fn write(writer: &mut Writer, mut outgoing: mpsc::Receiver<ToSocket>) -> E
         match message {
             ToSocket::Text(text) => {
                 if writer.send(Message::text(text)).await.is_err() {
-                    return Ending::Client { for_good: false };
+                    // What the client sent before it went, its last word too, is still there to be read.
+                    drop(outgoing);
+                    return std::future::pending().await;
                 }
             }
             ToSocket::Break(how) => return Ending::Break(how),

@@ -107,3 +107,35 @@ async fn a_language_that_the_model_does_not_know_is_refused_with_a_reason() {
     assert!(body["validation_errors"][0].as_str().unwrap().contains("English only"), "{body}");
     assert_eq!(server.post(json!({"language_config": {"languages": ["ru", "en"]}})).await.0, 201);
 }
+
+#[tokio::test]
+async fn the_result_holds_every_utterance_from_before_and_after_a_break() {
+    let files = files().await;
+    let (rate, audio) = wav(&files.two_cities_wav);
+    let server = Server::start(Config::new(RecogniserKind::Moonshine(files))).await;
+    let body = json!({"sample_rate": rate, "endpointing": 0.3, "maximum_duration_without_endpointing": 15});
+    let (_, reply) = server.post(body).await;
+    let url = reply["url"].as_str().unwrap();
+    let chunks: Vec<_> = audio.chunks(rate as usize / 5).collect();
+    let (before, after) = chunks.split_at(chunks.len() / 2);
+    let mut client = Client::connect(url).await;
+    for chunk in before {
+        client.send(Message::binary(chunk.to_vec())).await;
+    }
+    client.until_acked(before.iter().map(|c| c.len() as u64).sum()).await;
+    drop(client);
+    let mut client = Client::connect(url).await;
+    for chunk in after {
+        client.send(Message::binary(chunk.to_vec())).await;
+    }
+    client.stop().await;
+    let (messages, _) = client.rest().await;
+    let last = &messages.iter().find(|m| m["type"] == "post_final_transcript").unwrap()["data"];
+    let heard = last["transcription"]["full_transcript"].as_str().unwrap();
+    assert!(wer::wer(TWO_CITIES, heard) <= 0.12, "{heard}");
+    let utterances = last["transcription"]["utterances"].as_array().unwrap();
+    let starts: Vec<_> = utterances.iter().map(|u| u["start"].as_f64().unwrap()).collect();
+    assert!(starts.is_sorted() && starts[0] < 2.0 && starts[starts.len() - 1] > 35.0, "{starts:?}");
+    let body = server.wait_for_status(reply["id"].as_str().unwrap(), "done").await;
+    assert_eq!(body["result"]["transcription"], last["transcription"]);
+}

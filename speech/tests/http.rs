@@ -151,3 +151,45 @@ async fn health_and_metrics_are_served_without_a_key() {
     }
     assert!(!metrics.contains("secret-key"));
 }
+
+#[tokio::test]
+async fn metadata_can_be_added_to_a_session_afterwards() {
+    let server = Server::scripted(two_sentences()).await;
+    let (id, _, _client) = server.session(json!({})).await;
+    let patch = |id: &str, body: String| {
+        let request = reqwest::Client::new().patch(format!("{}/v2/live/{id}", server.base)).body(body);
+        async { request.send().await.unwrap().status().as_u16() }
+    };
+    assert_eq!(patch(&id, json!({"rating": 4}).to_string()).await, 204);
+    let (_, body) = server.get(&format!("/v2/live/{id}")).await;
+    assert_eq!(body["post_session_metadata"], json!({"rating": 4}));
+    assert_eq!(patch(&id, "not JSON".into()).await, 400);
+    assert_eq!(patch(&id, json!("x".repeat(99_998)).to_string()).await, 204);
+    assert_eq!(patch(&id, json!("x".repeat(99_999)).to_string()).await, 413);
+    assert_eq!(patch("nobody", "{}".into()).await, 404);
+}
+
+#[tokio::test]
+async fn the_list_filters_by_dates() {
+    let server = Server::scripted(two_sentences()).await;
+    let (_, reply) = server.post(json!({})).await;
+    let created = reply["created_at"].as_str().unwrap();
+    let count = |filter: String| {
+        let server = &server;
+        async move {
+            let (_, page) = server.get(&format!("/v2/live?{filter}")).await;
+            page["items"].as_array().unwrap().len()
+        }
+    };
+    let expected = [
+        (format!("date={}", &created[..10]), 1),
+        ("date=2001-01-01".into(), 0),
+        ("after_date=2001-01-01T00:00:00.000Z".into(), 1),
+        (format!("after_date={created}"), 0),
+        ("before_date=2001-01-01T00:00:00.000Z".into(), 0),
+        ("before_date=2999-01-01T00:00:00.000Z".into(), 1),
+    ];
+    for (filter, found) in expected {
+        assert_eq!(count(filter.clone()).await, found, "{filter}");
+    }
+}

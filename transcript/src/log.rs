@@ -95,7 +95,7 @@ pub enum LogError {
         limit: usize,
     },
     /// The disk is full: nothing acknowledged is lost, the operator of the machine must free space.
-    #[error("the disk that holds DATA_DIR is full")]
+    #[error("the disk that holds DATA_DIR is full: free space on it; nothing acknowledged is lost")]
     Full,
     /// Another process uses this folder: stop it, or set another `DATA_DIR`.
     #[error("DATA_DIR {} is in use by another roomscribe process (lock file {})", path.parent().unwrap_or(path).display(), path.display())]

@@ -22,7 +22,13 @@ impl FileSession {
         let tombstone =
             Tombstone { v: 1, epoch: self.inner().epoch.clone(), session: &self.id, erased_at: at };
         let bytes = serde_json::to_vec(&tombstone).map_err(io::Error::from)?;
-        disk::create_whole(&self.tombstone(), &bytes).map_err(storage_error)?;
+        let mut written = disk::create_whole(&self.tombstone(), &bytes);
+        if written.as_ref().is_err_and(disk::is_full) {
+            // The transcript itself is the room for its tombstone. A crash between the two leaves no text either.
+            self.disk.truncate(&self.path(), 0).map_err(storage_error)?;
+            written = disk::create_whole(&self.tombstone(), &bytes);
+        }
+        written.map_err(storage_error)?;
         match self.bury(Gone::Erased) {
             Err(LogError::Erased) => Ok(()),
             other => other,

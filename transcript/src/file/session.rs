@@ -220,7 +220,13 @@ impl FileSession {
         if let Some(gone) = self.inner().gone {
             return Err(gone.into());
         }
-        filled?;
+        if let Err(error) = filled {
+            let what = "the file is shorter than what was acknowledged";
+            return Err(match error.kind() {
+                io::ErrorKind::UnexpectedEof => LogError::Corrupt { path: self.path(), at: start, what },
+                _ => error.into(),
+            });
+        }
         let mut records = Vec::new();
         let mut at = 0;
         while at < bytes.len() {
