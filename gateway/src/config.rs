@@ -48,6 +48,12 @@ pub struct GatewayLimits {
     pub viewers_per_ip: usize,
     /// Viewers of one session.
     pub viewers_per_session: usize,
+    /// Viewers with one API key, or with tokens of one `sub`; tickets count for whoever asked for them.
+    pub viewers_per_token: usize,
+    /// WebSocket handshakes per second.
+    pub handshakes_per_second: u32,
+    /// Bytes of frames that the watched sessions may hold together; at it, no further session can be watched.
+    pub held_bytes: usize,
     /// TCP connections of this process that are not viewers; further ones are closed at once.
     pub http_connections: usize,
     /// Bytes that a viewer may be behind before it is closed with 4408.
@@ -72,6 +78,9 @@ impl Default for GatewayLimits {
             viewers: 20_000,
             viewers_per_ip: 2_000,
             viewers_per_session: 10_000,
+            viewers_per_token: 10_000,
+            handshakes_per_second: 2_000,
+            held_bytes: 512 * 1024 * 1024,
             http_connections: 1_024,
             viewer_backlog_bytes: 256 * 1024,
             frames_per_second: 10,
@@ -104,8 +113,12 @@ pub struct Config {
     pub linger: Duration,
     /// Over how long viewers are sent away (1001) at shutdown; each at its own random moment.
     pub drain: Duration,
-    /// How long a write to a viewer may take.
+    /// How long a write to a viewer, or one piece of an export, may take.
     pub write_timeout: Duration,
+    /// How long a request's head may take, and how long a connection may rest between requests.
+    pub head_timeout: Duration,
+    /// How long a request's body and its answer may take together; what is streamed afterwards is not counted.
+    pub request_timeout: Duration,
     /// How long a viewer without a token may take to send one.
     pub auth_timeout: Duration,
     /// Take `?access_token=`; off because URLs land in logs (tickets are the better way).
@@ -125,6 +138,8 @@ impl Config {
             linger: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             write_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
             auth_timeout: Duration::from_secs(5),
             access_token_in_url: false,
         }

@@ -4,8 +4,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use roomscribe_transcript::SessionId;
@@ -18,6 +18,7 @@ use crate::auth::{Grant, Need};
 use crate::body;
 use crate::idempotency::{KeyOf, Remembered, Seen};
 use crate::problem::Problem;
+use crate::routes::Key;
 use crate::sessions::{CreateSession, IngestAddress, SessionDocument};
 use crate::validate::wrong_fields;
 
@@ -204,7 +205,7 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
 
 pub(crate) async fn get(
     State(shared): State<Arc<Shared>>,
-    Path(key): Path<String>,
+    Key(key): Key,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let grant = shared.grant(&headers)?;
@@ -214,7 +215,7 @@ pub(crate) async fn get(
 
 pub(crate) async fn stop(
     State(shared): State<Arc<Shared>>,
-    Path(key): Path<String>,
+    Key(key): Key,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let grant = shared.grant(&headers)?;
@@ -225,7 +226,7 @@ pub(crate) async fn stop(
 
 pub(crate) async fn erase(
     State(shared): State<Arc<Shared>>,
-    Path(key): Path<String>,
+    Key(key): Key,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let grant = shared.grant(&headers)?;
@@ -236,7 +237,7 @@ pub(crate) async fn erase(
 
 pub(crate) async fn rotate(
     State(shared): State<Arc<Shared>>,
-    Path(key): Path<String>,
+    Key(key): Key,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let grant = shared.grant(&headers)?;
@@ -247,7 +248,7 @@ pub(crate) async fn rotate(
 
 pub(crate) async fn ticket(
     State(shared): State<Arc<Shared>>,
-    Path(key): Path<String>,
+    Key(key): Key,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let grant = shared.grant(&headers)?;

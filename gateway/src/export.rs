@@ -2,19 +2,23 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use roomscribe_transcript::render::{self, Meta};
 use roomscribe_transcript::{Head, Offset, Record, SessionId};
 use serde::Deserialize;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::app::Shared;
 use crate::auth::Need;
 use crate::problem::Problem;
+use crate::routes::Key;
 
 /// Records per read of the log.
 const BATCH: usize = 256;
@@ -43,7 +47,7 @@ pub(crate) struct Asked {
 
 pub(crate) async fn transcript(
     State(shared): State<Arc<Shared>>,
-    Path(key): Path<String>,
+    Key(key): Key,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -71,7 +75,8 @@ pub(crate) async fn transcript(
         language: asked.language,
     };
     let name = format!("inline; filename=\"{}.{}\"", document.name.replace(['"', '\\'], "_"), format.name());
-    let mut response = stream(format, meta, records, permit).into_response();
+    let patience = shared.config.write_timeout;
+    let mut response = stream(format, meta, records, permit, patience).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     if let Ok(name) = HeaderValue::from_str(&name) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
@@ -121,28 +126,47 @@ async fn read(
     Ok(records)
 }
 
-/// Renders on a blocking thread, a few pieces ahead of the connection.
-fn stream(format: Format, meta: Meta, records: Vec<Arc<Record>>, permit: OwnedSemaphorePermit) -> Body {
-    let (pieces, ready) = mpsc::channel(PIECES);
+/// Renders on a blocking thread, a few pieces ahead of the connection. A reader that takes no piece for `patience` is cut
+/// off: it would hold the thread and the permit for ever.
+fn stream(
+    format: Format,
+    meta: Meta,
+    records: Vec<Arc<Record>>,
+    permit: OwnedSemaphorePermit,
+    patience: Duration,
+) -> Body {
+    let (to, ready) = mpsc::channel(PIECES);
+    let pieces = Pieces { to, patience, runtime: Handle::current() };
     tokio::task::spawn_blocking(move || {
         let _held_until_done = permit;
-        let mut out = io::BufWriter::with_capacity(PIECE, Pieces(pieces));
+        let mut out = io::BufWriter::with_capacity(PIECE, pieces);
         let rendered = format.write(&meta, &records, &mut out).and_then(|()| out.flush());
+        // A body that simply ended would look whole.
         if let Err(error) = rendered {
             tracing::debug!(%error, "an export was not taken to its end");
+            let (pieces, _) = out.into_parts();
+            drop(pieces.to.try_send(Err(error)));
         }
     });
     Body::from_stream(futures_util::stream::unfold(ready, async |mut ready| {
-        ready.recv().await.map(|piece| (Ok::<_, io::Error>(piece), ready))
+        ready.recv().await.map(|piece| (piece, ready))
     }))
 }
 
-struct Pieces(mpsc::Sender<Bytes>);
+struct Pieces {
+    to: mpsc::Sender<io::Result<Bytes>>,
+    patience: Duration,
+    runtime: Handle,
+}
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Bytes::copy_from_slice(bytes));
-        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let sending = self.to.send_timeout(Ok(Bytes::copy_from_slice(bytes)), self.patience);
+        match self.runtime.block_on(sending) {
+            Ok(()) => Ok(bytes.len()),
+            Err(SendTimeoutError::Timeout(_)) => Err(io::ErrorKind::TimedOut.into()),
+            Err(SendTimeoutError::Closed(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -122,6 +122,8 @@ pub struct Hub<F> {
     ring_bytes: usize,
     bound: usize,
     open: Vec<Open<F>>,
+    /// Segments of the last finals, oldest first: a partial may overtake its final, or be overtaken.
+    settled: VecDeque<String>,
     version: u64,
     closing: Option<Closing>,
 }
@@ -135,6 +137,7 @@ impl<F: Clone + Deref<Target = str>> Hub<F> {
             ring_bytes: 0,
             bound,
             open: Vec::new(),
+            settled: VecDeque::new(),
             version: 0,
             closing: None,
         }
@@ -177,11 +180,18 @@ impl<F: Clone + Deref<Target = str>> Hub<F> {
                 let covered = open.partial.after < offset && open.partial.end_ms <= settles.end_ms;
                 open.partial.seg != settles.seg && !covered
             });
+            if self.settled.len() >= OPEN_SEGMENTS_MAX {
+                self.settled.pop_front();
+            }
+            self.settled.push_back(settles.seg.clone());
         }
     }
 
-    /// Shows a newer reading of an open segment in place of the older one.
+    /// Shows a newer reading of an open segment in place of the older one; one of a settled segment changes nothing.
     pub fn publish_partial(&mut self, partial: PartialFrame<F>) {
+        if self.settled.contains(&partial.seg) {
+            return;
+        }
         let known = self.open.iter().position(|open| open.partial.seg == partial.seg);
         if known.is_some_and(|at| self.open[at].partial.rev >= partial.rev) {
             return;
@@ -198,6 +208,11 @@ impl<F: Clone + Deref<Target = str>> Hub<F> {
     /// Nothing follows. Viewers get what they have not taken yet, then the reason.
     pub fn finish(&mut self, why: Closing) {
         self.open.clear();
+        // Erased text is not kept for anyone.
+        if why == Closing::Gone {
+            self.ring.clear();
+            self.ring_bytes = 0;
+        }
         self.closing.get_or_insert(why);
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     /// Sessions subscribed to now.
     pub(crate) rooms: Gauge,
+    /// Bytes of frames held for viewers.
+    pub(crate) held: Gauge,
     /// Frames given to sockets.
     pub(crate) delivered: Counter,
     /// Partials replaced by newer ones before a viewer took them.
@@ -57,6 +59,7 @@ impl Metrics {
             viewers: Gauge::default(),
             connections: Gauge::default(),
             rooms: Gauge::default(),
+            held: Gauge::default(),
             delivered: Counter::default(),
             skipped: Counter::default(),
             backlog: Histogram::new(exponential_buckets(1024.0, 4.0, 6)),
@@ -74,6 +77,7 @@ impl Metrics {
         to.register("viewers", "WebSockets open now", self.viewers.clone());
         to.register("connections", "TCP connections open now", self.connections.clone());
         to.register("watched_sessions", "Sessions subscribed to now", self.rooms.clone());
+        to.register("held_bytes", "Bytes of frames held for viewers", self.held.clone());
         to.register("frames_delivered", "Frames given to sockets", self.delivered.clone());
         to.register("partials_skipped", "Partials replaced before a viewer took them", self.skipped.clone());
         to.register(

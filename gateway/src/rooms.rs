@@ -8,6 +8,7 @@ use axum::extract::ws::Utf8Bytes;
 use roomscribe_transcript::{Event, Follow, FollowItem, Log, LogError, Offset, Partial, Record, SessionId};
 use tokio::sync::watch;
 
+use crate::config::GatewayLimits;
 use crate::fanout::{Closing, Hub, PartialFrame, Settles};
 use crate::metrics::Metrics;
 
@@ -30,6 +31,28 @@ pub(crate) struct Room {
     hub: RwLock<Hub<Utf8Bytes>>,
     changed: watch::Sender<()>,
     viewers: watch::Sender<usize>,
+    metrics: Arc<Metrics>,
+}
+
+/// Why there is no seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Full {
+    /// `viewers_per_session`.
+    #[error("This session has too many viewers: try again later.")]
+    Session,
+    /// `held_bytes`.
+    #[error("This process watches as many sessions as its memory allows: try again later.")]
+    Memory,
+}
+
+impl Full {
+    /// The limit's name in the metrics.
+    pub(crate) fn limit(self) -> &'static str {
+        match self {
+            Self::Session => "viewers_per_session",
+            Self::Memory => "held_bytes",
+        }
+    }
 }
 
 /// A viewer's seat in a room; the last one to leave starts the linger.
@@ -44,25 +67,29 @@ impl Rooms {
         &self.log
     }
 
-    /// A seat; `Ok(None)` when the session has `max` viewers already.
+    /// A seat, or which limit leaves none.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         session: &SessionId,
-        max: usize,
-    ) -> Result<Option<Seat>, LogError> {
+        limits: &GatewayLimits,
+    ) -> Result<Result<Seat, Full>, LogError> {
+        let max = limits.viewers_per_session;
         if let Some(room) = self.rooms().get(session) {
             return Ok(room.sit(max));
+        }
+        if usize::try_from(self.metrics.held.get()).is_ok_and(|held| held >= limits.held_bytes) {
+            return Ok(Err(Full::Memory));
         }
         let head = self.log.head(session).await?.head.0;
         let from = head.saturating_sub(WARM);
         let follow = self.log.follow(session, Offset(from)).await?;
-        let room = Arc::new(Room::new(Hub::new(from, self.bound)));
+        let room = Arc::new(Room::new(Hub::new(from, self.bound), Arc::clone(&self.metrics)));
         let mut rooms = self.rooms();
         if let Some(faster) = rooms.get(session) {
             return Ok(faster.sit(max));
         }
         let seat = room.sit(max);
-        if seat.is_some() {
+        if seat.is_ok() {
             rooms.insert(session.clone(), Arc::clone(&room));
             self.metrics.rooms.inc();
             let keeper =
@@ -91,31 +118,44 @@ impl Rooms {
 }
 
 impl Room {
-    fn new(hub: Hub<Utf8Bytes>) -> Self {
-        Self { hub: RwLock::new(hub), changed: watch::Sender::new(()), viewers: watch::Sender::new(0) }
+    fn new(hub: Hub<Utf8Bytes>, metrics: Arc<Metrics>) -> Self {
+        let (changed, viewers) = (watch::Sender::new(()), watch::Sender::new(0));
+        Self { hub: RwLock::new(hub), changed, viewers, metrics }
     }
 
-    fn sit(self: &Arc<Self>, max: usize) -> Option<Seat> {
+    fn sit(self: &Arc<Self>, max: usize) -> Result<Seat, Full> {
         let room = self.viewers.send_if_modified(|viewers| {
             let room = *viewers < max;
             *viewers += usize::from(room);
             room
         });
-        room.then(|| Seat(Arc::clone(self)))
+        room.then(|| Seat(Arc::clone(self))).ok_or(Full::Session)
     }
 
     fn change(&self, act: impl FnOnce(&mut Hub<Utf8Bytes>)) {
         {
             let mut hub: RwLockWriteGuard<'_, _> = self.hub.write().unwrap_or_else(PoisonError::into_inner);
+            let before = hub.held_bytes();
             act(&mut hub);
+            self.metrics.held.inc_by(hub.held_bytes() as i64 - before as i64);
         }
         self.changed.send_replace(());
+    }
+
+    fn hub(&self) -> RwLockReadGuard<'_, Hub<Utf8Bytes>> {
+        self.hub.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.metrics.held.dec_by(self.hub().held_bytes() as i64);
     }
 }
 
 impl Seat {
     pub(crate) fn hub(&self) -> RwLockReadGuard<'_, Hub<Utf8Bytes>> {
-        self.0.hub.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.hub()
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
@@ -158,6 +198,10 @@ impl Keeper {
                 Some(Ok(FollowItem::Record(record))) => {
                     let (frame, settles) = (record_frame(&record), settles(&record));
                     self.room.change(|hub| hub.publish(record.offset.0, frame, settles.as_ref()));
+                    if self.room.hub().finished() {
+                        tracing::error!(session = %self.session, offset = record.offset.0, "the log skipped an offset; viewers reconnect");
+                        break Closing::Broken;
+                    }
                 }
                 Some(Ok(FollowItem::Partial(partial))) => {
                     self.room.change(|hub| hub.publish_partial(partial_frame(&partial)));

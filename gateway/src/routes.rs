@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,7 @@ use crate::auth::{Grant, Refused};
 use crate::metrics::Status;
 use crate::origin::Verdict;
 use crate::problem::Problem;
+use crate::server::Peer;
 use crate::{documents, export, health, page, socket};
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -55,7 +57,8 @@ async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next)
         Verdict::Refused => Problem::new(403, "origin-refused", "Origin refused", "Pages of this origin may not call: add it to ALLOWED_ORIGINS.").into_response(),
         Verdict::WrongHost => Problem::new(403, "host-refused", "Host refused", "Without an API key this server answers only to localhost: open it under that name, or set ROOMSCRIBE_API_KEY.").into_response(),
         Verdict::Foreign if is_preflight(&request) => preflight(),
-        Verdict::Own | Verdict::Foreign => next.run(request).await,
+        Verdict::Own | Verdict::Foreign if !is_safe(&shared, &request) => Problem::new(403, "open-beyond-loopback", "Not from here", "Without an API key this server answers only to its own machine: set ROOMSCRIBE_API_KEY.").into_response(),
+        Verdict::Own | Verdict::Foreign => answer(&shared, request, next).await,
     };
     if let (Verdict::Foreign, Some(origin)) = (&verdict, origin) {
         let exposed = HeaderValue::from_static("ETag, Location, Retry-After");
@@ -65,6 +68,23 @@ async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next)
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     shared.metrics.answers.get_or_create(&Status { status: response.status().as_u16() }).inc();
     response
+}
+
+/// An open gateway answers only to its own machine, whoever serves its routes and on whatever address.
+fn is_safe(shared: &Shared, request: &Request) -> bool {
+    let peer = request.extensions().get::<Peer>();
+    !shared.gatekeeper.is_open() || peer.is_some_and(|Peer(peer)| peer.ip().to_canonical().is_loopback())
+}
+
+async fn answer(shared: &Shared, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(shared.config.request_timeout, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        shared.metrics.refuse("request_timeout");
+        let detail = "The request took too long to arrive or to be answered: try again.";
+        let mut response = Problem::new(408, "timeout", "Too slow", detail).into_response();
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    })
 }
 
 fn is_preflight(request: &Request) -> bool {
@@ -80,6 +100,19 @@ fn preflight() -> Response {
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// `{key}` of a path: a session's id or name.
+pub(crate) struct Key(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(key)| Self(key))
+            .map_err(|_| Problem::bad_request("The session in the path is not UTF-8."))
+    }
 }
 
 /// The bearer token of an `Authorization` header.

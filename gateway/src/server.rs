@@ -21,8 +21,6 @@ use tower_service::Service;
 
 use crate::app::Shared;
 
-/// Time for a request's head, and between requests of one connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unacknowledged data ends a connection after this.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the kernel may hold for a viewer that does not read: by default it is megabytes, minutes of a session.
@@ -104,7 +102,7 @@ fn accept(
         async move { router.call(request).await }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
+    http.timer(TokioTimer::new()).header_read_timeout(shared.config.head_timeout).max_buf_size(HEAD_BYTES);
     let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
     let mut draining = shared.draining.subscribe();
     tokio::spawn(async move {

@@ -98,6 +98,7 @@ impl Bye {
     pub(crate) const SLOW: Self = Self(4408, "too slow: resume by offset");
     pub(crate) const LOST: Self = Self(4409, "the offset cannot be continued: reconnect");
     pub(crate) const GONE: Self = Self(4410, "the transcript is gone");
+    pub(crate) const TOO_MANY: Self = Self(4429, "too many viewers: try again later");
     pub(crate) const TOO_MUCH: Self = Self(4429, "too many messages");
 }
 

@@ -45,7 +45,6 @@ impl Viewers {
             reach: reach(claims.sid),
             scopes: Scopes::parse(&claims.scope),
             expires: Some(claims.exp),
-            from_ticket: false,
         })
     }
 }

@@ -19,8 +19,6 @@ pub(crate) struct Grant {
     pub(crate) scopes: Scopes,
     /// Unix seconds; `None` = as long as the key is configured.
     pub(crate) expires: Option<u64>,
-    /// Made from a ticket: it cannot make further ones.
-    pub(crate) from_ticket: bool,
 }
 
 /// Which sessions.
@@ -57,7 +55,7 @@ pub(crate) enum Need {
 
 impl Grant {
     fn everything(subject: String) -> Self {
-        Self { subject, reach: Reach::All, scopes: Scopes::ALL, expires: None, from_ticket: false }
+        Self { subject, reach: Reach::All, scopes: Scopes::ALL, expires: None }
     }
 
     pub(crate) fn reaches(&self, id: &str, room: &str) -> bool {
@@ -120,6 +118,8 @@ pub(crate) struct Gatekeeper {
 
 /// A ticket's life in seconds (contract §3).
 pub(crate) const TICKET_SECONDS: u64 = 60;
+/// Bytes of the viewers' secret at least; a shorter one opens nothing.
+const JWT_SECRET_BYTES: usize = 32;
 /// Clocks may differ by this many seconds.
 pub(crate) const LEEWAY_SECONDS: u64 = 30;
 
@@ -129,6 +129,8 @@ impl Gatekeeper {
             Auth::Open => (true, [].as_slice(), None),
             Auth::Required { api_keys, jwt_secret } => (false, api_keys.as_slice(), jwt_secret.as_ref()),
         };
+        // RFC 7518 §3.2: a shorter one can be guessed from any token that was seen.
+        let jwt = jwt.filter(|secret| secret.expose().len() >= JWT_SECRET_BYTES);
         // A secret that all replicas share makes a ticket of one good at every other.
         let root = jwt.or_else(|| keys.first()).map(Secret::expose);
         Self {

@@ -56,7 +56,6 @@ impl Tickets {
             reach: Reach::Session(claims.sid),
             scopes: Scopes { read: true, control: false },
             expires: claims.until,
-            from_ticket: true,
         })
     }
 }

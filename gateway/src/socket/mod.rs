@@ -10,7 +10,7 @@ use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::SinkExt;
@@ -19,6 +19,7 @@ use crate::app::Shared;
 use crate::connections::Place;
 use crate::metrics::Code;
 use crate::problem::Problem;
+use crate::routes::Key;
 use crate::server::Peer;
 use crate::wire::{Bye, SUBPROTOCOL};
 use request::{Asked, Tokens};
@@ -33,7 +34,7 @@ const WRITE_MAX: usize = 2 * roomscribe_transcript::log::RECORD_BYTES_MAX;
 pub(crate) async fn stream(
     State(shared): State<Arc<Shared>>,
     Extension(Peer(peer)): Extension<Peer>,
-    Path(key): Path<String>,
+    Key(key): Key,
     asked: Result<Query<Asked>, QueryRejection>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -50,7 +51,7 @@ pub(crate) async fn stream(
     if !offered.is_empty() && !offered.iter().any(|offer| offer == SUBPROTOCOL) {
         return Err(Problem::bad_request(format!("Offer the subprotocol {SUBPROTOCOL}, or none.")));
     }
-    let place = shared.viewers.enter(peer.ip()).map_err(|limit| {
+    let place = shared.viewers.enter(peer.ip(), shared.now()).map_err(|limit| {
         shared.metrics.refuse(limit);
         Problem::too_many("too-many-viewers", "Too many viewers here: try again later.", 5)
     })?;
@@ -72,13 +73,13 @@ pub(crate) async fn stream(
 async fn serve(
     shared: Arc<Shared>,
     mut socket: WebSocket,
-    place: Place,
+    mut place: Place,
     key: String,
     asked: Option<Asked>,
     tokens: Tokens,
 ) {
     shared.metrics.viewers.inc();
-    let welcomed = Box::pin(welcome::welcome(&shared, &mut socket, key, asked, tokens)).await;
+    let welcomed = Box::pin(welcome::welcome(&shared, &mut socket, &mut place, key, asked, tokens)).await;
     let bye = match welcomed {
         Ok(viewer) => viewer.run(&mut socket).await,
         Err(bye) => bye,

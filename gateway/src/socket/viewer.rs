@@ -70,7 +70,8 @@ impl Viewer {
 
     /// Serves the viewer until its socket, or its session, or its right ends.
     pub(super) async fn run(mut self, socket: &mut WebSocket) -> Option<Bye> {
-        let mut timer = pin!(sleep_until(self.ping_at));
+        // The first look is at once: a token may end before the first ping.
+        let mut timer = pin!(sleep_until(self.heard));
         loop {
             if let Err(bye) = self.turn(socket, timer.as_mut()).await {
                 return bye;
@@ -91,7 +92,7 @@ impl Viewer {
                 timer.reset(next);
                 Ok(())
             }
-            _ = self.draining.changed(), if self.leave_at.is_none() => {
+            () = asked_to_drain(&mut self.draining), if self.leave_at.is_none() => {
                 // Each viewer at its own moment: they reconnect elsewhere, and not all at once.
                 let leave = Instant::now() + self.shared.config.drain.mul_f32(fastrand::f32());
                 self.leave_at = Some(leave);
@@ -284,6 +285,11 @@ impl Viewer {
             }
         }
     }
+}
+
+/// Also when the process was asked before this viewer came.
+async fn asked_to_drain(draining: &mut watch::Receiver<bool>) {
+    drop(draining.wait_for(|draining| *draining).await);
 }
 
 /// How a viewer that sent something wrong is closed; `None` when its socket broke.

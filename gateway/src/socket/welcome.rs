@@ -11,6 +11,7 @@ use super::request::{Asked, Tokens};
 use super::viewer::{Place, Viewer};
 use crate::app::Shared;
 use crate::auth::{Grant, Need, Refused};
+use crate::connections;
 use crate::fanout::Cursor;
 use crate::problem::Problem;
 use crate::rooms::Seat;
@@ -23,6 +24,7 @@ type Unwelcome = Option<Bye>;
 pub(super) async fn welcome(
     shared: &Arc<Shared>,
     socket: &mut WebSocket,
+    place: &mut connections::Place,
     key: String,
     asked: Option<Asked>,
     tokens: Tokens,
@@ -44,6 +46,11 @@ pub(super) async fn welcome(
             return refuse(socket, "auth", &refused.to_string(), Bye::AUTH).await;
         }
     };
+    if !shared.gatekeeper.is_open() && !place.belongs_to(&grant.subject) {
+        shared.metrics.refuse("viewers_per_token");
+        let text = "this token has too many viewers open: close some, or try again later";
+        return refuse(socket, "too-many-viewers", text, Bye::TOO_MANY).await;
+    }
     match seat(shared, &grant, &key).await {
         Ok((document, seat, head)) => hello(shared, socket, grant, &asked, document, seat, head).await,
         Err(problem) => refuse(socket, problem.kind, &problem.detail, bye_of(&problem)).await,
@@ -83,15 +90,10 @@ async fn seat(
         Err(LogError::NoSession) if document.completed_at.is_none() => shared.log().open(&id).await?,
         head => head?,
     };
-    let max = shared.config.limits.viewers_per_session;
-    let Some(seat) = shared.rooms.enter(&id, max).await? else {
-        shared.metrics.refuse("viewers_per_session");
-        return Err(Problem::too_many(
-            "too-many-viewers",
-            "This session has too many viewers: try again later.",
-            5,
-        ));
-    };
+    let seat = shared.rooms.enter(&id, &shared.config.limits).await?.map_err(|full| {
+        shared.metrics.refuse(full.limit());
+        Problem::too_many("too-many-viewers", full.to_string(), 5)
+    })?;
     Ok((document, seat, head))
 }
 
@@ -152,7 +154,7 @@ fn bye_of(problem: &Problem) -> Bye {
         403 => Bye::FORBIDDEN,
         404 | 409 => Bye::NO_SESSION,
         410 => Bye::GONE,
-        429 => Bye::TOO_MUCH,
+        429 => Bye::TOO_MANY,
         _ => Bye::INTERNAL,
     }
 }

@@ -76,6 +76,19 @@ impl Client {
         }
     }
 
+    /// Everything up to the pong of a ping sent now: what the server did before it is done.
+    pub(crate) async fn settle(&mut self) -> Vec<Value> {
+        self.say(r#"{"type":"ping","t":4711}"#).await;
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.frame().await;
+            if frame["type"] == "pong" {
+                return frames;
+            }
+            frames.push(frame);
+        }
+    }
+
     /// Offsets up to and including `last`, in the order they came.
     pub(crate) async fn offsets_to(&mut self, last: u64) -> Vec<u64> {
         let mut offsets = Vec::new();

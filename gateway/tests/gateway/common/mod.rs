@@ -1,5 +1,5 @@
 //! A gateway on loopback over an in-memory directory of sessions.
-#![allow(dead_code, unused_imports, reason = "every test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "every test binary uses a part of it")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,7 +16,7 @@ use roomscribe_gateway::{Auth, Config, Secret, app};
 use roomscribe_transcript::{
     Append, Event, Final, Generation, Log, MediaMs, Offset, Partial, SegmentId, SessionId,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -97,6 +97,10 @@ impl Door {
     }
 
     pub(crate) fn partial(&self, id: &SessionId, seg: &str, rev: u32) {
+        self.partial_of(id, seg, rev, format!("reading {rev}"));
+    }
+
+    pub(crate) fn partial_of(&self, id: &SessionId, seg: &str, rev: u32, text: String) {
         let partial = Partial {
             seg: SegmentId(seg.into()),
             rev,
@@ -104,7 +108,7 @@ impl Door {
             start_ms: MediaMs(u64::MAX / 4),
             end_ms: MediaMs(u64::MAX / 2),
             speaker: None,
-            text: format!("reading {rev}"),
+            text,
         };
         self.log.publish_partial(id, partial);
     }
@@ -120,6 +124,25 @@ impl Door {
     pub(crate) async fn post(&self, path: &str, body: Value) -> reqwest::Response {
         let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(KEY);
         request.json(&body).send().await.unwrap()
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(KEY)
+    }
+
+    /// The value of one series of `/metrics`, 0 when it is not there.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let text =
+            self.http.get(format!("{}/metrics", self.base)).send().await.unwrap().text().await.unwrap();
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("roomscribe_gateway_")?.strip_prefix(series));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// How often this limit was met.
+    pub(crate) async fn refused(&self, limit: &str) -> f64 {
+        self.metric(&format!("refused_total{{limit=\"{limit}\"}}")).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
@@ -151,4 +174,47 @@ pub(crate) fn utterance(offset: u64, text: &str) -> Final {
         confidence: None,
         at: "2026-11-23T10:00:04.120Z".into(),
     }
+}
+
+/// A viewer's token: these claims over good ones (`null` takes one away), for an hour.
+pub(crate) fn token(claims: Value) -> String {
+    signed(claims, jsonwebtoken::Algorithm::HS256, JWT_SECRET)
+}
+
+pub(crate) fn signed(claims: Value, algorithm: jsonwebtoken::Algorithm, secret: &str) -> String {
+    let good = json!({"sub": "eve", "exp": unix() + 3600, "aud": "roomscribe", "sid": "*", "scope": "read"});
+    let mut all = good.as_object().unwrap().clone();
+    all.extend(claims.as_object().unwrap().clone());
+    all.retain(|_, value| !value.is_null());
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::new(algorithm), &all, &key).unwrap()
+}
+
+pub(crate) fn unix() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Waits until it is so.
+pub(crate) async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let begun = tokio::time::Instant::now();
+    while !so().await {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// An answer's problem: status and the last word of its type. Checks the form that all problems have.
+pub(crate) async fn problem(answer: reqwest::Response) -> (u16, String) {
+    let body = problem_body(answer).await;
+    let kind = body["type"].as_str().unwrap().strip_prefix("https://roomscribe.io/problems/").unwrap();
+    (body["status"].as_u64().unwrap() as u16, kind.to_owned())
+}
+
+pub(crate) async fn problem_body(answer: reqwest::Response) -> Value {
+    let status = answer.status().as_u16();
+    assert_eq!(answer.headers()["content-type"], "application/problem+json", "{status}");
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["status"], status);
+    assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
+    body
 }
