@@ -204,3 +204,22 @@ fn a_flood_of_empty_or_one_byte_chunks_ends_the_connection_long_before_its_bytes
         assert!(reads <= 16, "{reads} reads of 60 KB; by bytes alone 270 would pass");
     }
 }
+
+#[test]
+fn sixteen_spare_bodies_of_four_kilobytes_are_kept_and_no_more() {
+    let mut peer = Peer::publishing();
+    let before = peer.session.held_bytes();
+    for _ in 0..40 {
+        peer.session.recycle(Vec::with_capacity(4097));
+        peer.session.recycle(Vec::new());
+    }
+    assert_eq!(peer.session.held_bytes(), before, "neither the long nor the empty ones");
+    for _ in 0..40 {
+        peer.session.recycle(Vec::with_capacity(4096));
+    }
+    let held = peer.session.held_bytes();
+    assert!(
+        (14 * 4096..=16 * 4096).contains(&held),
+        "{held} bytes; the set-up's own bodies count among the 16"
+    );
+}

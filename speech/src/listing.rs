@@ -36,7 +36,8 @@ pub(crate) fn list(server: &Server, query: &[(String, String)]) -> Result<Json<V
         .collect();
     let items: Vec<_> = matching.iter().skip(offset).take(limit).map(|e| e.json()).collect();
     let page = |offset: usize| format!("/v2/live?offset={offset}&limit={limit}");
-    let next = (offset + limit < matching.len()).then(|| page(offset + limit));
+    let after = offset.saturating_add(limit);
+    let next = (after < matching.len()).then(|| page(after));
     Ok(Json(json!({"first": page(0), "current": page(offset), "next": next, "items": items})))
 }
 

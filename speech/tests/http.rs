@@ -115,6 +115,8 @@ async fn the_list_pages_and_filters_by_status_and_metadata() {
     let (_, done) = server.get("/v2/live?status%5B%5D=done").await;
     assert_eq!(done["items"], json!([]));
     assert_eq!(server.get("/v2/live?limit=x").await.0, 400);
+    let (_, none) = server.get(&format!("/v2/live?offset={}", u64::MAX)).await;
+    assert_eq!((&none["items"], none["next"].is_null()), (&json!([]), true));
 }
 
 #[tokio::test]

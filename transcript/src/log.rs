@@ -94,8 +94,10 @@ pub enum LogError {
         /// Largest allowed.
         limit: usize,
     },
-    /// The disk is full: nothing acknowledged is lost, the operator of the machine must free space.
-    #[error("the disk that holds DATA_DIR is full: free space on it; nothing acknowledged is lost")]
+    /// No room: nothing acknowledged is lost, the operator of the machine must free space (in memory: end the session).
+    #[error(
+        "the disk that holds DATA_DIR (or the session's share of memory) is full: free space on it; nothing acknowledged is lost"
+    )]
     Full,
     /// Another process uses this folder: stop it, or set another `DATA_DIR`.
     #[error("DATA_DIR {} is in use by another roomscribe process (lock file {})", path.parent().unwrap_or(path).display(), path.display())]
@@ -115,7 +117,7 @@ pub enum LogError {
         what: &'static str,
     },
     /// Reading or writing failed.
-    #[error("log storage: {0}")]
+    #[error("the log's storage under DATA_DIR failed, whoever runs this machine must look at it: {0}")]
     Io(#[from] std::io::Error),
 }
 

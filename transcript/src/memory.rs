@@ -182,3 +182,23 @@ impl TranscriptLog for MemoryLog {
         Ok(Swept { removed: before - known.len(), skipped: 0 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{End, Event, Generation};
+
+    #[tokio::test]
+    async fn a_session_at_the_limit_of_records_refuses_more_and_is_still_read() {
+        let (log, id) = (MemoryLog::new(), SessionId::parse("019aaaaa-0000-7000-8000-000000000001").unwrap());
+        log.open(&id).await.unwrap();
+        let found = log.find(&id).unwrap();
+        let end = Event::End(End { reason: "Test".into() });
+        let record = Arc::new(Record { offset: Offset(1), generation: Generation(1), event: end.clone() });
+        found.inner().unwrap().records = vec![record; MEMORY_RECORDS_MAX];
+        let append = Append { generation: Generation(1), expected_head: Offset(0), event: end, note: None };
+        assert!(matches!(log.append(&id, append).await, Err(LogError::Full)));
+        assert_eq!(log.head(&id).await.unwrap().head, Offset(0), "nothing was counted");
+        assert_eq!(log.read(&id, Offset(0), 3).await.unwrap().len(), 3);
+    }
+}

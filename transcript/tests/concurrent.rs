@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use roomscribe_transcript::{Follow, FollowItem, Log, LogError, Offset, log::FOLLOW_BATCH};
+use roomscribe_transcript::{Event, Follow, FollowItem, Log, LogError, Offset, log::FOLLOW_BATCH};
 
 /// Finals in all, then an end.
 const FINALS: u64 = 150;
@@ -84,4 +84,33 @@ async fn follows_to_the_end(mut follow: Follow, after: u64, mut random: fastrand
         }
     }
     assert_eq!(last, FINALS + 1, "seed {seed}: the end is the last");
+}
+
+/// Nearly as long as a record may be.
+fn long_final(n: u64) -> Event {
+    let Event::Final(mut event) = final_of(n) else { panic!("a final") };
+    event.text = "x".repeat(1_000_000);
+    Event::Final(event)
+}
+
+#[tokio::test]
+async fn long_records_are_written_and_read_a_few_at_a_time_and_all_of_them() {
+    let folder = fast_folder();
+    let log = Log::file(folder.path()).unwrap();
+    let id = session(1);
+    log.open(&id).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let log = log.clone();
+        tasks.spawn(async move { log.append(&session(1), by(1, n, long_final(n + 1))).await.unwrap() });
+    }
+    soon(tasks.join_all()).await;
+    let fsyncs = log.counters().fsyncs;
+    assert!(fsyncs >= 3, "{fsyncs} batches of at most 4 MiB for 12 MB");
+    drop(log);
+    let log = Log::file(folder.path()).unwrap();
+    assert_eq!(log.read(&id, Offset(0), 12).await.unwrap().len(), 4, "at most 4 MiB at once");
+    assert_eq!(read_all(&log, &id).await.unwrap().len(), 12);
+    let mut follow = log.follow(&id, Offset(0)).await.unwrap();
+    assert_eq!(offsets(&mut follow, 12).await, (1..=12).collect::<Vec<_>>());
 }

@@ -99,6 +99,23 @@ async fn retention_skips_a_damaged_log_and_erasure_removes_it() {
     assert!(matches!(log.open(&session(1)).await, Err(LogError::Erased)));
 }
 
+#[tokio::test]
+async fn erasure_takes_the_torn_tail_that_was_kept_beside_the_log_too() {
+    let folder = fast_folder();
+    drop(with_two_logs(folder.path()).await);
+    let path = file_of(folder.path(), &session(1));
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let log = Log::file(folder.path()).unwrap();
+    assert_eq!(log.open(&session(1)).await.unwrap().head, Offset(LONG - 1));
+    assert!(path.with_file_name("log.torn").exists());
+    log.erase(&session(1)).await.unwrap();
+    let left: Vec<_> =
+        fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["erased"]);
+}
+
 /// A file system of 256 KiB, where the test may mount one.
 struct TinyDisk(tempfile::TempDir);
 

@@ -55,6 +55,15 @@ fn cues(vtt: &str) -> Vec<VttCue> {
     cues.collect()
 }
 
+/// What a player shows of a cue: without the voice's tag, entities read.
+fn shown_lines(cue: &VttCue) -> Vec<String> {
+    let text = cue.payload.join("\n");
+    let inside = text.strip_prefix("<v ").and_then(|rest| Some(rest.split_once('>')?.1));
+    let text = inside.map_or(text.as_str(), |inside| inside.trim_end_matches("</v>"));
+    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    text.split('\n').map(str::to_owned).collect()
+}
+
 fn vtt_ms(at: subtp::vtt::VttTimestamp) -> u64 {
     ((u64::from(at.hours) * 60 + u64::from(at.minutes)) * 60 + u64::from(at.seconds)) * 1000
         + u64::from(at.milliseconds)
@@ -164,7 +173,13 @@ fn a_parser_of_others_reads_webvtt_back_as_the_rules_ask() {
             for cue in &parsed {
                 let (start, end) = (vtt_ms(cue.timings.start), vtt_ms(cue.timings.end));
                 assert!(start >= last && end > start, "{scene}.{format}: {start} after {last}, until {end}");
-                assert!(cue.payload.len() <= LINES_MAX, "{scene}: {:?}", cue.payload);
+                assert!(format != "vtt" || end - start <= CUE_MS_MAX, "{scene}: {} ms", end - start);
+                let lines = shown_lines(cue);
+                assert!(lines.len() <= LINES_MAX, "{scene}: {lines:?}");
+                assert!(
+                    lines.iter().all(|line| line.chars().count() <= LINE_CHARS_MAX),
+                    "{scene}: {lines:?}"
+                );
                 assert!(ids.insert(cue.identifier.clone()), "{scene}: an id twice");
                 last = start;
             }
@@ -179,18 +194,11 @@ fn no_word_is_lost_in_captions() {
         let json: serde_json::Value = serde_json::from_str(&rendered("json", &meta(None), &records)).unwrap();
         let said: usize =
             json["segments"].as_array().unwrap().iter().map(|s| letters(s["text"].as_str().unwrap())).sum();
-        let vtt = cues(&rendered("vtt", &meta(None), &records));
-        let shown: usize = vtt
-            .iter()
-            .map(|cue| {
-                let text = cue.payload.join(" ");
-                let inside = text.split_once("<v ").and_then(|(_, rest)| rest.split_once('>'));
-                let text = inside.map_or(text.as_str(), |(_, inside)| inside.trim_end_matches("</v>"));
-                let text = text.replace("&amp;", "").replace("&gt;", "").replace("&lt;", "");
-                letters(&text)
-            })
-            .sum();
-        assert_eq!(shown, said, "{scene}");
+        for format in ["vtt", "growing.vtt"] {
+            let cues = cues(&rendered(format, &meta(None), &records));
+            let shown: usize = cues.iter().flat_map(shown_lines).map(|line| letters(&line)).sum();
+            assert_eq!(shown, said, "{scene}.{format}");
+        }
     }
 }
 
@@ -210,4 +218,29 @@ fn hours_beyond_ninety_nine_keep_their_digits() {
     let records = [final_at(1, 360_000_000, 360_001_500, None, "late")];
     assert!(rendered("vtt", &meta(None), &records).contains("100:00:00.000 --> 100:00:01.500"));
     assert!(rendered("srt", &meta(None), &records).contains("100:00:00,000 --> 100:00:01,500"));
+}
+
+#[test]
+fn a_growing_file_ends_as_the_whole_one_where_speech_is_in_order_and_no_one_is_relabelled() {
+    for records in [monologue(), languages()] {
+        assert_eq!(rendered("growing.vtt", &meta(None), &records), rendered("vtt", &meta(None), &records));
+    }
+}
+
+#[test]
+fn a_growing_file_waits_for_sixty_four_translations_and_no_more() {
+    let mut out = Vec::new();
+    let mut vtt = GrowingVtt::begin(&meta(Some("de")), &mut out).unwrap();
+    let header = out.len();
+    for n in 1..=64 {
+        vtt.push(&final_at(n, n * 1000, n * 1000 + 900, None, "hello"), &mut out).unwrap();
+    }
+    assert_eq!(out.len(), header, "all wait");
+    for n in 65..=66 {
+        vtt.push(&final_at(n, n * 1000, n * 1000 + 900, None, "hello"), &mut out).unwrap();
+    }
+    let text = String::from_utf8(out.clone()).unwrap();
+    assert_eq!(cues(&text).iter().map(|cue| vtt_ms(cue.timings.start)).collect::<Vec<_>>(), [1000, 2000]);
+    vtt.flush(&mut out).unwrap();
+    assert_eq!(cues(&String::from_utf8(out).unwrap()).len(), 66);
 }
