@@ -81,6 +81,9 @@ fn the_server_answers_connect_create_stream_and_publish() {
     assert_eq!(started[0], (4, 0, vec![0, 0, 0, 0, 0, 1]));
     assert_eq!((started[1].0, started[1].1), (COMMAND, 1), "GStreamer hears only its own stream id");
     assert!(contains(&started[1].2, "NetStream.Publish.Start"));
+    let sent =
+        [handshake(), connect("live"), command("createStream", 4.0, &[vec![5]]), publish("key")].concat();
+    assert_eq!(peer.session.stats().bytes_received, sent.len() as u64);
 }
 
 #[test]

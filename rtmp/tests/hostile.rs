@@ -290,3 +290,15 @@ fn neither_debug_output_nor_errors_show_a_stream_key() {
     assert_eq!(stream_key.expose(), "hunter2");
     assert!(!format!("{events:?} {:?}", peer.session).contains("hunter2"));
 }
+
+#[test]
+fn a_release_build_checks_for_overflow_and_the_crate_has_no_unsafe_code() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let manifest = std::fs::read_to_string(format!("{root}/Cargo.toml")).expect("the workspace's manifest");
+    let section =
+        |name: &str| manifest.split(name).nth(1).map(|rest| rest.split("\n[").next().unwrap_or(rest));
+    let release = section("[profile.release]").expect("a release profile");
+    assert!(release.lines().any(|line| line == "overflow-checks = true"), "{release}");
+    let lints = section("[workspace.lints.rust]").expect("lints");
+    assert!(lints.lines().any(|line| line == "unsafe_code = \"forbid\""), "{lints}");
+}

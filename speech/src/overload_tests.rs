@@ -126,3 +126,28 @@ async fn an_overloaded_recogniser_says_so_and_loses_no_utterance() {
     assert!(server.metrics.backlog_seconds.get().abs() < 1e-6);
     assert!(server.metrics.partials_dropped.get() > 0, "partials go first");
 }
+
+#[tokio::test]
+async fn a_second_stop_while_words_are_still_awaited_is_refused_and_the_words_come() {
+    let (_server, base, gate) = server(15.0).await;
+    let body = json!({"endpointing": 0.3, "messages_config": {"receive_acknowledgments": true}});
+    let reply = reqwest::Client::new().post(format!("{base}/v2/live")).json(&body).send().await.unwrap();
+    let reply: Value = reply.json().await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::connect_async(reply["url"].as_str().unwrap()).await.unwrap();
+    for chunk in talk().into_iter().take(28) {
+        socket.send(Message::binary(chunk)).await.unwrap();
+    }
+    for _ in 0..2 {
+        socket.send(Message::text(r#"{"type":"stop_recording"}"#)).await.unwrap();
+    }
+    let (mut stops, mut finals) = (Vec::new(), 0);
+    while let Ok(Some(Ok(Message::Text(text)))) = tokio::time::timeout(PATIENCE, socket.next()).await {
+        let message: Value = serde_json::from_str(&text).unwrap();
+        if message["type"] == "stop_recording" {
+            stops.push(message["acknowledged"].clone());
+            (0..stops.len() / 2).for_each(|_| gate.send(()).unwrap());
+        }
+        finals += usize::from(message["data"]["is_final"] == true);
+    }
+    assert_eq!((stops, finals), (vec![json!(true), json!(false)], 1));
+}

@@ -114,3 +114,19 @@ fn three_hours_end_the_session_with_a_reason_and_its_last_final() {
     assert_eq!(said[said.len() - 2..], ["close 1000", "finished"]);
     assert_eq!(at(&mut session, 3.0 * HOUR + 1.0, Input::Attached), ["close 4403"]);
 }
+
+#[test]
+fn a_second_stop_is_refused_and_audio_behind_a_stop_is_nothing() {
+    let stop = || Input::Text(r#"{"type":"stop_recording"}"#.into());
+    let mut session = session();
+    at(&mut session, 1.0, Input::Audio(Bytes::from(vec![0; 2 * 32_000])));
+    let first = at(&mut session, 2.0, stop());
+    assert!(first[0].contains(r#""recording_duration":2.0"#) && first[0].contains(r#""acknowledged":true"#));
+    assert!(at(&mut session, 2.0, Input::Audio(Bytes::from(vec![0; 3200]))).is_empty());
+    let [second] = &at(&mut session, 2.0, stop())[..] else { panic!("one message") };
+    assert!(
+        second.contains(r#""type":"stop_recording""#) && second.contains(r#""acknowledged":false"#),
+        "{second}"
+    );
+    assert_eq!(session.seconds(), 2.0);
+}

@@ -105,7 +105,7 @@ async fn every_flag_silences_its_messages() {
 }
 
 #[tokio::test]
-async fn a_second_stop_is_refused_and_audio_after_stop_is_ignored() {
+async fn audio_after_stop_is_ignored_and_a_second_stop_changes_nothing() {
     let server = Server::scripted(two_sentences()).await;
     let (id, _, mut client) = server.session(json!({})).await;
     client.audio(2.0).await;
