@@ -1,4 +1,4 @@
-//! The embedded page: three files in the binary.
+//! The embedded page: its files in the binary.
 
 use axum::Router;
 use axum::extract::Request;
@@ -12,10 +12,19 @@ use std::sync::Arc;
 
 use crate::app::Shared;
 
-const FILES: [(&str, &str, &str); 3] = [
+const JS: &str = "text/javascript; charset=utf-8";
+const FILES: [(&str, &str, &str); 11] = [
     ("/", "text/html; charset=utf-8", include_str!("../ui/index.html")),
-    ("/app.js", "text/javascript; charset=utf-8", include_str!("../ui/app.js")),
     ("/style.css", "text/css; charset=utf-8", include_str!("../ui/style.css")),
+    ("/app.js", JS, include_str!("../ui/app.js")),
+    ("/dom.js", JS, include_str!("../ui/dom.js")),
+    ("/feed.js", JS, include_str!("../ui/feed.js")),
+    ("/home.js", JS, include_str!("../ui/home.js")),
+    ("/lines.js", JS, include_str!("../ui/lines.js")),
+    ("/server.js", JS, include_str!("../ui/server.js")),
+    ("/session.js", JS, include_str!("../ui/session.js")),
+    ("/text.js", JS, include_str!("../ui/text.js")),
+    ("/transcript.js", JS, include_str!("../ui/transcript.js")),
 ];
 
 /// Nothing but our own files, our own API, and pictures that the style sheet holds.

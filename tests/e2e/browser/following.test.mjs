@@ -143,7 +143,7 @@ test('back-off is full jitter under a ceiling that doubles from half a second to
   const { peer, page } = await stage(t, held);
   await page.goto(peer.url);
   const ceilings = await page.evaluate(async () => {
-    const { backoffMs } = await import('/app.js');
+    const { backoffMs } = await import('/feed.js');
     return [0, 1, 2, 3, 4, 5, 6, 7, 50].map((n) => [backoffMs(n, () => 0), backoffMs(n, () => 1)]);
   });
   assert.deepEqual(ceilings, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000].map((ms) => [0, ms]));

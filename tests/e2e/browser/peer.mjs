@@ -2,12 +2,15 @@
 // Independent of our own gateway, so that the page is tested against the protocol, and deterministic: it does what it is told.
 import { createServer } from 'node:http';
 import { randomBytes, randomUUID } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
 import { fromCache } from './cache.mjs';
 
 const { WebSocketServer } = fromCache('ws');
 const UI = new URL('../../../gateway/ui/', import.meta.url);
-const FILES = { '/': ['index.html', 'text/html; charset=utf-8'], '/app.js': ['app.js', 'text/javascript; charset=utf-8'], '/style.css': ['style.css', 'text/css; charset=utf-8'] };
+const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8' };
+const FILES = Object.fromEntries(readdirSync(UI).map((name) => [name === 'index.html' ? '/' : `/${name}`, [name, TYPES[extname(name)]]]));
 // As strict as the gateway's own.
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
