@@ -21,8 +21,8 @@ export function browser() {
 }
 
 /** Waits until `read()` answers something true and returns it. */
-export async function until(read, what) {
-  const deadline = Date.now() + PATIENCE_MS;
+export async function until(read, what, patienceMs = PATIENCE_MS) {
+  const deadline = Date.now() + patienceMs;
   for (;;) {
     const answer = await read();
     if (answer) return answer;
