@@ -99,6 +99,54 @@ async fn retention_skips_a_damaged_log_and_erasure_removes_it() {
     assert!(matches!(log.open(&session(1)).await, Err(LogError::Erased)));
 }
 
+/// A record as the contract frames it: length, checksum, JSON.
+fn framed(json: &str) -> Vec<u8> {
+    let (length, crc) = (json.len() as u32, crc32c::crc32c(json.as_bytes()));
+    [&length.to_le_bytes()[..], &crc.to_le_bytes(), json.as_bytes()].concat()
+}
+
+#[tokio::test]
+async fn a_sound_file_that_is_not_this_log_is_refused_with_the_reason_and_left_alone() {
+    let opening = |v: u32, n: u32| {
+        let json = format!(r#"{{"v":{v},"epoch":"9f2c01ab","session":"{}"}}"#, session(n));
+        [b"RSL1".to_vec(), framed(&json)].concat()
+    };
+    let end =
+        |offset: u64| framed(&format!(r#"{{"type":"end","offset":{offset},"gen":1,"reason":"Stopped"}}"#));
+    let unknown = framed(r#"{"type":"hologram","offset":1,"gen":1}"#);
+    let cases = [
+        (opening(1, 2), "another session"),
+        (opening(2, 1), "another version"),
+        ([b"RSL1".to_vec(), end(1)].concat(), "not an opening"),
+        ([opening(1, 1), end(2)].concat(), "missing or doubled"),
+        ([opening(1, 1), end(1), end(1)].concat(), "missing or doubled"),
+        ([opening(1, 1), unknown].concat(), "cannot read"),
+        (b"WEBVTT, not a log at all".to_vec(), "not a roomscribe log"),
+    ];
+    for (bytes, reason) in cases {
+        let folder = fast_folder();
+        let path = file_of(folder.path(), &session(1));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &bytes).unwrap();
+        let log = Log::file(folder.path()).unwrap();
+        let error = log.open(&session(1)).await.unwrap_err();
+        assert!(matches!(error, LogError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains(reason), "{reason}: {error}");
+        assert!(log.append(&session(1), by(1, 0, final_of(1))).await.is_err());
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{reason}");
+    }
+    let folder = fast_folder();
+    let path = file_of(folder.path(), &session(1));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, [opening(1, 1), end(1)].concat()).unwrap();
+    let head = Log::file(folder.path()).unwrap().open(&session(1)).await.unwrap();
+    assert_eq!(
+        (head.head, head.epoch.as_str(), head.ended),
+        (Offset(1), "9f2c01ab", true),
+        "made by hand, and good"
+    );
+}
+
 #[tokio::test]
 async fn erasure_takes_the_torn_tail_that_was_kept_beside_the_log_too() {
     let folder = fast_folder();
