@@ -340,11 +340,14 @@ pub enum Exit {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    v: u32,
+    /// Version of the form: 1.
+    pub v: u32,
     /// Rises when publisher, silence, speech state or last error change.
     pub version: u64,
     /// `listening|publishing|silent|draining|done`.
     pub state: State,
+    /// Why no new publisher is accepted, CamelCase; empty while all is well.
+    pub reason: &'static str,
     /// The live publisher's attempt.
     pub publisher: Option<PublisherReport>,
     /// The speech service.
@@ -363,6 +366,7 @@ impl Default for Report {
             v: 1,
             version: 0,
             state: State::Listening,
+            reason: "",
             publisher: None,
             speech: SpeechReport::default(),
             media_ms: 0,
