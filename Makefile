@@ -35,7 +35,7 @@ e2e: ## the built binary, real publishers, real viewers
 	@ROOMSCRIBE_BIN=$(CARGO_TARGET_DIR)/release/roomscribe $(STAGE) "end to end" cargo test --locked -p roomscribe-e2e
 
 browser: ## the page in headless Chromium
-	@$(NEED) node npm chromium
+	@$(NEED) cargo cc ffmpeg python3 pip node npm chromium
 	@cargo build --release --locked -p roomscribe
 	@ROOMSCRIBE_BIN=$(CARGO_TARGET_DIR)/release/roomscribe $(STAGE) "page" tests/e2e/browser/run.sh
 
@@ -55,8 +55,9 @@ fixtures: ## make the demo's meeting again from its dialogue
 	@tests/fixtures/meeting/make.sh
 
 screenshots: ## make the pictures of docs/ again
-	@$(NEED) node npm chromium
-	@tests/e2e/browser/screenshots.sh
+	@$(NEED) cargo cc ffmpeg python3 pip node npm chromium
+	@cargo build --release --locked -p roomscribe
+	@ROOMSCRIBE_BIN=$(CARGO_TARGET_DIR)/release/roomscribe tests/e2e/browser/screenshots.sh
 
 sizes: ## code files over 300 lines
 	@tests/tools/sizes.sh

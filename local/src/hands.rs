@@ -236,6 +236,7 @@ fn show(stored: &mut Stored, report: &Report) {
     (stored.media_ms, stored.audio_lost_ms) = (report.media_ms, report.audio_lost_ms);
     let (state, reason, message) = match (report.state, report.speech.state, report.speech.reason) {
         (State::Draining | State::Done, ..) => ("Stopping", "Draining", ""),
+        _ if !report.reason.is_empty() => ("Recovering", report.reason, "nothing can be stored"),
         (_, "refused", "CredentialsRejected") => (
             "Failed",
             "CredentialsRejected",

@@ -138,7 +138,7 @@ fn speech_api(settings: &Settings, embedded: Option<&Embedded>) -> Result<Speech
             return Err(Failure::unavailable("the embedded speech server is not running"));
         }
     };
-    SpeechApi::new(url, key, region).map_err(|error| Failure::setting("GLADIA_API_URL", error))
+    SpeechApi::new(url, key, region).map_err(|error| Failure::setting(error.setting(), error))
 }
 
 fn gateway_config(settings: &Settings) -> Config {

@@ -48,6 +48,8 @@ pub enum RecogniserKind {
     Moonshine(MoonshineFiles),
     /// A timeline, timed by received audio. For tests, in any language.
     Scripted(Script),
+    /// Words that are tones of the audio itself: 400 + 50 n Hz is `tone<n>`. For tests of what carries the audio.
+    Tones,
 }
 
 /// Bounds of one server. What happens at each is documented in the crate's README and tested.

@@ -28,6 +28,7 @@ mod session_say;
 mod session_state;
 mod socket;
 mod store;
+mod tones;
 mod track;
 mod wire;
 mod words;

@@ -52,6 +52,10 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let recogniser = match &config.recogniser {
             RecogniserKind::Scripted(script) => Recogniser::Scripted(script.clone()),
+            RecogniserKind::Tones => {
+                let pool = Pool::start(vec![crate::tones::engine()], Arc::clone(&metrics));
+                Recogniser::Moonshine(pool.map_err(|e| ServeError::Recogniser(e.to_string()))?)
+            }
             RecogniserKind::Moonshine(files) => {
                 let load = |_| Moonshine::load(files).map(engine);
                 let engines = (0..config.limits.threads.max(1)).map(load).collect::<Result<Vec<_>, _>>();

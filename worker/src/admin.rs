@@ -1,6 +1,7 @@
 //! `:9090` of a worker: `/live`, `/ready`, `/metrics`, and `/status`, the report that the operator long-polls (contract §6).
 
 use crate::metrics::Metrics;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -24,7 +25,7 @@ struct Shared {
 
 /// `?since=<version>&waitSeconds=30`.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Poll {
     since: Option<u64>,
     #[serde(default)]
@@ -63,14 +64,23 @@ async fn scrape(State(shared): State<Shared>) -> Response {
     (kind, shared.metrics.text()).into_response()
 }
 
-/// Answers at once when the report is newer than `since`, else after a change or `waitSeconds`.
-async fn status(State(shared): State<Shared>, Query(poll): Query<Poll>) -> Json<Report> {
+/// Answers at once when the report is not the one of `since`, else after a change or `waitSeconds`.
+async fn status(State(shared): State<Shared>, poll: Result<Query<Poll>, QueryRejection>) -> Response {
+    let poll = match poll {
+        Ok(Query(poll)) if poll.wait_seconds <= MAX_WAIT => poll,
+        Ok(_) => return bad_query(&format!("waitSeconds: at most {MAX_WAIT}")),
+        Err(error) => return bad_query(&error.body_text()),
+    };
     let mut report = shared.report;
     if let Some(since) = poll.since {
-        let wait = Duration::from_secs(poll.wait_seconds.min(MAX_WAIT));
-        // A time-out, and a worker that is over, both answer with what is known.
-        let _ = tokio::time::timeout(wait, report.wait_for(|report| report.version > since)).await;
+        let wait = Duration::from_secs(poll.wait_seconds);
+        // A time-out, and a worker that is over, both answer with what is known. Versions of an earlier process differ.
+        let _ = tokio::time::timeout(wait, report.wait_for(|report| report.version != since)).await;
     }
     let report = report.borrow().clone();
-    Json(report)
+    Json(report).into_response()
+}
+
+fn bad_query(detail: &str) -> Response {
+    (StatusCode::BAD_REQUEST, format!("{detail}\n")).into_response()
 }

@@ -1,8 +1,10 @@
 //! A worker's own settings: flags, then environment. The session comes as one JSON file (contract §6).
 
-use crate::speech_http::SpeechApi;
+use crate::speech_http::{SpeechApi, SpeechSettingsError};
 use clap::Parser;
 use roomscribe_pipeline::Settings;
+use roomscribe_pipeline::stream_key::SessionSecret;
+use roomscribe_transcript::SessionId;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -64,38 +66,132 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// The file is not a session file.
-    #[error("--session {path}: {detail}")]
+    #[error("--session {path}: {detail}; it must be the session file that the operator writes")]
     Parse {
         /// As given.
         path: PathBuf,
         /// Field and position, never a value.
         detail: String,
     },
-    /// The URL of the speech service cannot be used.
-    #[error("GLADIA_API_URL: {0}")]
-    Speech(String),
+    /// The speech service's URL or key cannot be used.
+    #[error("{}: {error}", error.setting())]
+    Speech {
+        /// Which, and why.
+        #[from]
+        error: SpeechSettingsError,
+    },
+    /// Flags or environment.
+    #[error("{0}")]
+    Flags(String),
+    /// `RUST_LOG`.
+    #[error("RUST_LOG: {0}; give a filter such as info or roomscribe_worker=debug")]
+    Log(String),
 }
 
 impl Args {
-    /// Reads the session file.
-    pub fn session_file(&self) -> Result<SessionFile, ConfigError> {
-        let path = || self.session.clone();
-        let bytes =
-            std::fs::read(&self.session).map_err(|error| ConfigError::Read { path: path(), error })?;
-        let file: SessionFile = serde_json::from_slice(&bytes)
-            .map_err(|error| ConfigError::Parse { path: path(), detail: error.to_string() })?;
-        if file.v != 1 {
-            return Err(ConfigError::Parse {
-                path: path(),
-                detail: format!("v: {} is not 1; use a matching worker", file.v),
-            });
+    /// Reads the command line; what clap prints for `--help` and `--version` is an `Ok(None)`.
+    pub fn read() -> Result<Option<Self>, ConfigError> {
+        match Self::try_parse() {
+            Ok(args) => Ok(Some(args)),
+            Err(error) if error.use_stderr() => Err(ConfigError::Flags(one_line(&error.to_string()))),
+            Err(error) => {
+                // A closed standard output is the reader's wish.
+                let _ = error.print();
+                Ok(None)
+            }
         }
-        Ok(file)
+    }
+
+    /// Reads the session file.
+    pub fn session_file(&self) -> Result<(SessionFile, SessionSecret), ConfigError> {
+        let bytes = std::fs::read(&self.session)
+            .map_err(|error| ConfigError::Read { path: self.session.clone(), error })?;
+        parse(&bytes).map_err(|detail| ConfigError::Parse { path: self.session.clone(), detail })
     }
 
     /// The speech service.
     pub fn speech(&self) -> Result<SpeechApi, ConfigError> {
-        SpeechApi::new(&self.gladia_api_url, &self.gladia_api_key, self.gladia_region.clone())
-            .map_err(ConfigError::Speech)
+        Ok(SpeechApi::new(&self.gladia_api_url, &self.gladia_api_key, self.gladia_region.clone())?)
+    }
+
+    /// The log filter. The WebSocket library's TRACE has the URL of the speech session, which is a secret: never shown.
+    pub fn filter(&self) -> Result<tracing_subscriber::EnvFilter, ConfigError> {
+        let wrong = |error: &dyn std::fmt::Display| ConfigError::Log(error.to_string());
+        let mut filter = tracing_subscriber::EnvFilter::try_new(&self.log).map_err(|error| wrong(&error))?;
+        for quiet in
+            ["tungstenite=info", "tokio_tungstenite=info", "hyper=info", "hyper_util=info", "reqwest=info"]
+        {
+            filter = filter.add_directive(quiet.parse().map_err(|error| wrong(&error))?);
+        }
+        Ok(filter)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<(SessionFile, SessionSecret), String> {
+    let file: SessionFile =
+        serde_json::from_slice(bytes).map_err(|error| without_value(&error.to_string()))?;
+    if file.v != 1 {
+        return Err(format!("v: {} is not 1: use a worker of the operator's version", file.v));
+    }
+    if file.settings.generation.0 == 0 {
+        return Err("gen: attempts count from 1".to_owned());
+    }
+    // The id becomes a folder's name.
+    if SessionId::parse(file.settings.session.as_str()).is_none() {
+        return Err("session: not a UUID".to_owned());
+    }
+    let secret = SessionSecret::from_base64url(&file.secret)
+        .ok_or_else(|| "secret: not 32 bytes of base64url without padding".to_owned())?;
+    Ok((file, secret))
+}
+
+/// serde_json quotes the value it did not expect, and that may be the secret.
+fn without_value(error: &str) -> String {
+    match (error.split_once(": "), error.split_once(", expected ")) {
+        (Some((what, _)), Some((_, expected))) if what.starts_with("invalid ") => {
+            format!("{what}, expected {expected}")
+        }
+        _ => error.to_owned(),
+    }
+}
+
+/// clap's first paragraph: what is wrong. The usage after it is `--help`'s.
+fn one_line(error: &str) -> String {
+    let first = error.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
+    format!("{}; see --help", words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"v":1,"secret":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","session":"0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000","gen":1,"roomName":"standup"}"#;
+
+    #[test]
+    fn a_session_file_that_cannot_be_used_names_the_field_and_never_its_value() {
+        assert!(parse(GOOD.as_bytes()).is_ok());
+        for (from, to, named) in [
+            ("\"v\":1", "\"v\":2", "v:"),
+            ("\"gen\":1", "\"gen\":0", "gen:"),
+            ("\"AAAA", "\"hushhush", "secret:"),
+            ("\"secret\"", "\"secrets\"", "missing field `secret`"),
+            ("\"v\":1", "\"v\":\"hushhush\"", "invalid type, expected u32"),
+            ("0199aaaa", "hushhush", "session: not a UUID"),
+            ("{\"v\"", "\"hushhush\" {\"v\"", "invalid type, expected struct SessionFile"),
+        ] {
+            let broken = GOOD.replacen(from, to, 1);
+            assert_ne!(broken, GOOD, "{from}");
+            let error = parse(broken.as_bytes()).err().unwrap();
+            assert!(error.contains(named), "{broken}: {error}");
+            assert!(!error.contains("hushhush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_clap_says_becomes_one_line_that_names_the_flag() {
+        let error = Args::try_parse_from(["worker", "--data-dir", "x"]).unwrap_err();
+        let line = one_line(&error.to_string());
+        assert!(line.contains("--session") && !line.contains('\n'), "{line}");
     }
 }

@@ -1,17 +1,21 @@
 //! One RTMP connection: the socket around `roomscribe_rtmp::ServerSession`.
 //!
 //! Reads are coalesced to the 100 ms speech chunk once audio flows: waking for every 23 ms frame costs more than
-//! decoding it. `TCP_QUICKACK` before each read saves about 130 ms of a publisher's set-up.
+//! decoding it. A read that fills the buffer is followed by the next at once: video beside the audio must not pile up.
+//! `TCP_QUICKACK` before each read saves about 130 ms of a publisher's set-up.
 
 use crate::clock;
+use crate::log_budget::LogBudget;
 use crate::metrics::{Metrics, Why};
 use crate::registry::{Admission, AudioMessage, Ingest, Refusal, Registry};
 use roomscribe_rtmp::{Event, Limits, Rejection, ServerSession, SessionError};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// One wake-up per speech chunk.
 const COALESCE: Duration = Duration::from_millis(100);
@@ -21,12 +25,40 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(1);
 /// Enough for a 100 ms read of audio with video beside it; more waits in the kernel.
 const READ_BUFFER: usize = 64 * 1024;
+/// Before a publish: a handshake has 3 kB, and strangers are to cost little.
+const FIRST_BUFFER: usize = 4 * 1024;
 
 /// What every connection is given.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionSettings {
     /// Protocol limits.
     pub limits: Limits,
+    /// Log lines about connections that have no right to publish.
+    pub strangers: LogBudget,
+    /// Log lines about publishers that come and go.
+    pub publishers: LogBudget,
+}
+
+/// What the door knows of a connection.
+#[derive(Debug, Default)]
+pub struct Presence {
+    stage: AtomicU8,
+    leave: Notify,
+}
+
+const PUBLISHED: u8 = 1;
+const OVER: u8 = 2;
+
+impl Presence {
+    /// Open, and has not published.
+    pub fn is_stranger(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) == 0
+    }
+
+    /// Ends the connection unless it publishes by then.
+    pub fn ask_to_leave(&self) {
+        self.leave.notify_one();
+    }
 }
 
 /// How a connection ended.
@@ -36,6 +68,8 @@ enum Ending {
     Left { clean: bool },
     /// We closed it.
     Refused(&'static str),
+    /// We closed it, and it is to be gone at once.
+    MadeRoom,
 }
 
 struct Connection {
@@ -44,6 +78,8 @@ struct Connection {
     session: ServerSession,
     registry: Registry,
     metrics: Metrics,
+    settings: ConnectionSettings,
+    presence: Arc<Presence>,
     admission: Option<Admission>,
     unpublished: bool,
 }
@@ -55,42 +91,70 @@ pub async fn run(
     registry: Registry,
     settings: ConnectionSettings,
     metrics: Metrics,
+    presence: Arc<Presence>,
 ) {
     let _ = socket.set_nodelay(true);
     let mut entropy = [0u8; 32];
     entropy.fill_with(|| fastrand::u8(..));
-    let session = ServerSession::new(settings.limits, entropy, clock::now());
-    let mut connection =
-        Connection { number, socket, session, registry, metrics, admission: None, unpublished: false };
+    let session = ServerSession::new(settings.limits.clone(), entropy, clock::now());
+    let (admission, unpublished, open) = (None, false, metrics.connections_open.clone());
+    let mut connection = Connection {
+        number,
+        socket,
+        session,
+        registry,
+        metrics,
+        settings,
+        presence: presence.clone(),
+        admission,
+        unpublished,
+    };
+    open.inc();
     let ending = connection.serve().await;
     connection.finish(ending).await;
+    open.dec();
+    presence.stage.store(OVER, Ordering::Relaxed);
 }
 
 impl Connection {
     async fn serve(&mut self) -> Ending {
-        let mut buffer = vec![0u8; READ_BUFFER];
+        match self.converse().await {
+            Ok(ending) | Err(ending) => ending,
+        }
+    }
+
+    async fn converse(&mut self) -> Result<Ending, Ending> {
+        let mut buffer = vec![0u8; FIRST_BUFFER];
         loop {
-            let count = match self.read(&mut buffer).await {
-                Ok(0) => return Ending::Left { clean: self.unpublished },
-                Ok(count) => count,
-                Err(ending) => return ending,
+            let count = match self.read(&mut buffer).await? {
+                0 => return Ok(Ending::Left { clean: self.unpublished }),
+                count => count,
             };
             self.metrics.rtmp_bytes.inc_by(count as u64);
             let received = self.session.receive(&buffer[..count], clock::now());
             let handled = self.handle_events().await;
             let written = self.flush().await;
             if let Err(error) = received {
-                return self.protocol_error(&error);
+                return Err(self.protocol_error(&error));
             }
-            if let Err(ending) = handled {
-                return ending;
-            }
+            handled?;
             if written.is_err() {
-                return Ending::Left { clean: self.unpublished };
+                return Ok(Ending::Left { clean: self.unpublished });
             }
-            if self.admission.is_some() {
-                tokio::time::sleep(COALESCE).await;
+            if self.admission.is_some() && count < buffer.len() {
+                self.rest().await?;
             }
+            if self.admission.is_some() && buffer.len() < READ_BUFFER {
+                buffer = vec![0u8; READ_BUFFER];
+            }
+        }
+    }
+
+    /// Lets one speech chunk gather.
+    async fn rest(&mut self) -> Result<(), Ending> {
+        tokio::select! {
+            () = evicted(&mut self.admission) => Err(Ending::Refused("taken_over")),
+            () = tokio::time::sleep(COALESCE) => Ok(()),
         }
     }
 
@@ -102,6 +166,7 @@ impl Connection {
                 self.session.next_deadline().unwrap_or_else(|| clock::now() + Duration::from_secs(60));
             tokio::select! {
                 () = evicted(&mut self.admission) => return Err(Ending::Refused("taken_over")),
+                () = self.presence.leave.notified(), if self.admission.is_none() => return Err(Ending::MadeRoom),
                 ready = self.socket.readable() => match ready.and_then(|()| self.socket.try_read(buffer)) {
                     Ok(count) => return Ok(count),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -140,7 +205,10 @@ impl Connection {
                 if admission.took_over {
                     self.metrics.takeovers.inc();
                 }
-                tracing::info!(session = %admission.session, attempt, took_over = admission.took_over, "publisher accepted");
+                if let Some(withheld) = self.settings.publishers.allow(clock::now()) {
+                    tracing::info!(session = %admission.session, attempt, took_over = admission.took_over, withheld, "publisher accepted");
+                }
+                self.presence.stage.store(PUBLISHED, Ordering::Relaxed);
                 self.admission = Some(admission);
                 self.metrics.publishers.inc();
                 self.session.accept_publish(clock::now());
@@ -149,8 +217,17 @@ impl Connection {
             Err(refusal) => {
                 self.session.reject_publish(match refusal {
                     Refusal::Denied => Rejection::Denied,
-                    Refusal::Draining => Rejection::BadName,
+                    Refusal::Draining | Refusal::Storage => Rejection::BadName,
                 });
+                if let Some(withheld) = self.settings.strangers.allow(clock::now()) {
+                    tracing::warn!(
+                        connection = self.number,
+                        reason = refusal.metric_label(),
+                        withheld,
+                        "{}",
+                        refusal.advice()
+                    );
+                }
                 Err(Ending::Refused(refusal.metric_label()))
             }
         }
@@ -175,7 +252,13 @@ impl Connection {
     }
 
     fn protocol_error(&self, error: &SessionError) -> Ending {
-        tracing::info!(connection = self.number, %error, "RTMP connection closed: the publisher broke a rule or a limit");
+        let budget = match self.admission {
+            Some(_) => &self.settings.publishers,
+            None => &self.settings.strangers,
+        };
+        if let Some(withheld) = budget.allow(clock::now()) {
+            tracing::info!(connection = self.number, %error, withheld, "RTMP connection closed: the publisher broke a rule or a limit");
+        }
         Ending::Refused(error.metric_label())
     }
 
@@ -188,19 +271,25 @@ impl Connection {
     }
 
     async fn finish(mut self, ending: Ending) {
-        let _ = self.flush().await;
         let clean = match ending {
             Ending::Left { clean } => clean,
+            Ending::MadeRoom => {
+                self.metrics.connections_refused.get_or_create(&Why { reason: "made_room" }).inc();
+                return;
+            }
             Ending::Refused(reason) => {
                 self.metrics.connections_refused.get_or_create(&Why { reason }).inc();
                 self.unpublished
             }
         };
+        let _ = self.flush().await;
         if let Some(admission) = self.admission.take() {
             self.metrics.publishers.dec();
             self.registry.left(&admission.session, self.number);
             let _ = admission.ingest.send(Ingest::Ended { connection: self.number, clean }).await;
-            tracing::info!(session = %admission.session, clean, "publisher left");
+            if let Some(withheld) = self.settings.publishers.allow(clock::now()) {
+                tracing::info!(session = %admission.session, clean, withheld, "publisher left");
+            }
         }
         self.close().await;
     }

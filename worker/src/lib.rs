@@ -3,6 +3,7 @@
 //! - [`door`] listens for RTMP and hands each publisher to its session ([`registry`]); [`connection`] is one socket.
 //! - [`run`] is the only loop of a session: it feeds `roomscribe_pipeline::Pipeline` and carries out what that asks.
 //! - [`speech_http`] and [`speech_socket`] reach the speech service; [`publish`] appends to the log; [`spool`] survives a crash.
+//! - [`shown`] is the report as the operator sees it; [`log_budget`] bounds what strangers can make us log.
 //! - [`admin`] answers `/live /ready /metrics /status`.
 
 pub mod admin;
@@ -10,10 +11,14 @@ pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod door;
+#[cfg(feature = "faults")]
+pub mod faults;
+pub mod log_budget;
 pub mod metrics;
 pub mod publish;
 pub mod registry;
 pub mod run;
+pub mod shown;
 pub mod speech_http;
 pub mod speech_socket;
 pub mod spool;

@@ -1,18 +1,20 @@
 //! `roomscribe-worker`: one session in one process.
 
-use clap::Parser;
 use roomscribe_pipeline::stream_key::SessionSecret;
 use roomscribe_pipeline::{Exit, Report};
 use roomscribe_transcript::Log;
 use roomscribe_transcript::file::FileLog;
-use roomscribe_worker::config::{Args, SessionFile};
+use roomscribe_worker::config::{Args, ConfigError, SessionFile};
 use roomscribe_worker::connection::ConnectionSettings;
 use roomscribe_worker::metrics::Metrics;
 use roomscribe_worker::publish::Writer;
 use roomscribe_worker::registry::Registry;
 use roomscribe_worker::run::{self, Order, Session};
+use roomscribe_worker::speech_http::SpeechApi;
 use roomscribe_worker::spool::Spool;
-use roomscribe_worker::{admin, door};
+use roomscribe_worker::{admin, clock, door};
+use std::net::SocketAddr;
+use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,28 +30,43 @@ const CREDENTIALS: u8 = 78;
 const RESERVE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(SETTINGS) } else { ExitCode::SUCCESS };
-        }
-    };
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log).unwrap_or_else(|_| "info".into());
-    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
-    let file = match args.session_file() {
-        Ok(file) => file,
+    let (args, started) = match settings() {
+        Ok(Some(settings)) => settings,
+        Ok(None) => return ExitCode::SUCCESS,
         Err(error) => return fail(SETTINGS, &error),
     };
+    panic::set_hook(Box::new(tell_panic));
     // One core is plenty for one session, and wake-ups are the cost.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(UNAVAILABLE, &error),
     };
-    match runtime.block_on(serve(args, file)) {
+    match runtime.block_on(serve(args, started)) {
         Ok(code) => code,
         Err((code, error)) => fail(code, &error),
     }
+}
+
+/// What the session file and the speech settings give.
+struct Started {
+    file: SessionFile,
+    secret: SessionSecret,
+    speech: SpeechApi,
+}
+
+fn settings() -> Result<Option<(Args, Started)>, ConfigError> {
+    let Some(args) = Args::read()? else { return Ok(None) };
+    let filter = args.filter()?;
+    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let (file, secret) = args.session_file()?;
+    let speech = args.speech()?;
+    Ok(Some((args, Started { file, secret, speech })))
+}
+
+/// Only where: a panic's message may quote the text that it stumbled over.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(at, "a part of the worker panicked; please report this");
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
@@ -59,18 +76,22 @@ fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
 
 type Failure = (u8, String);
 
-async fn serve(args: Args, file: SessionFile) -> Result<ExitCode, Failure> {
-    let unavailable = |what: &str| {
-        let what = what.to_owned();
-        move |error: std::io::Error| (UNAVAILABLE, format!("{what}: {error}"))
-    };
-    let rtmp = TcpListener::bind(args.rtmp_listen).await.map_err(unavailable("RTMP_LISTEN"))?;
-    let admin_listener =
-        TcpListener::bind(args.metrics_listen).await.map_err(unavailable("METRICS_LISTEN"))?;
+async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let mend = "stop what uses it, or choose another address";
+        (UNAVAILABLE, format!("{setting}: cannot listen on {address}: {error}; {mend}"))
+    })
+}
+
+async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
+    let rtmp = listen("RTMP_LISTEN", args.rtmp_listen).await?;
+    let admin_listener = listen("METRICS_LISTEN", args.metrics_listen).await?;
     let (metrics, registry) = (Metrics::new(), Registry::default());
-    let (report, reported) = watch::channel(Report::default());
+    // A long poll that began at an earlier process must see a version that it does not know.
+    let first = Report { version: clock::wall_ms(), ..Report::default() };
+    let (report, reported) = watch::channel(first);
     let (orders, ordered) = watch::channel(Order::Run);
-    let session = assemble(&args, file, &registry, &metrics, report, ordered).await?;
+    let session = assemble(&args, started, &registry, &metrics, report, ordered).await?;
     let (stop, stopped) = watch::channel(false);
     let doors = tokio::spawn(door::serve(
         rtmp,
@@ -85,7 +106,7 @@ async fn serve(args: Args, file: SessionFile) -> Result<ExitCode, Failure> {
     tokio::pin!(running);
     let exit = tokio::select! {
         exit = &mut running => exit,
-        () = terminated(&args, reported.clone()) => {
+        () = terminated(&args, &orders, reported.clone()) => {
             let _ = orders.send(Order::Suspend);
             running.await
         }
@@ -93,7 +114,8 @@ async fn serve(args: Args, file: SessionFile) -> Result<ExitCode, Failure> {
     let refused = reported.borrow().speech.reason == "CredentialsRejected";
     let _ = stop.send(true);
     let _ = doors.await;
-    let _ = health.await;
+    // A scraper that reads slowly does not keep the process.
+    let _ = tokio::time::timeout(Duration::from_secs(2), health).await;
     Ok(match exit {
         Exit::LogFailed => ExitCode::from(TRY_AGAIN),
         _ if refused => ExitCode::from(CREDENTIALS),
@@ -103,16 +125,18 @@ async fn serve(args: Args, file: SessionFile) -> Result<ExitCode, Failure> {
 
 async fn assemble(
     args: &Args,
-    file: SessionFile,
+    started: Started,
     registry: &Registry,
     metrics: &Metrics,
     report: watch::Sender<Report>,
     orders: watch::Receiver<Order>,
 ) -> Result<Session, Failure> {
-    let secret = SessionSecret::from_base64url(&file.secret)
-        .ok_or_else(|| (SETTINGS, "--session: `secret` is not 32 bytes of base64url".to_owned()))?;
-    let data_dir = |error: &dyn std::fmt::Display| (UNAVAILABLE, format!("DATA_DIR: {error}"));
+    let data_dir = |error: &dyn std::fmt::Display| {
+        let path = args.data_dir.display();
+        (UNAVAILABLE, format!("DATA_DIR: {path}: {error}; choose a folder that can be written and has space"))
+    };
     let log = Log::File(Arc::new(FileLog::open(&args.data_dir).map_err(|error| data_dir(&error))?));
+    let Started { file, secret, speech } = started;
     let settings = file.settings;
     let head = log.open(&settings.session).await.map_err(|error| data_dir(&error))?;
     let spool = Spool::open(&args.data_dir.join("sessions").join(settings.session.as_str()).join("spool"))
@@ -122,7 +146,7 @@ async fn assemble(
         registry: registry.clone(),
         writer: Writer::new(log, settings.session.clone(), settings.generation, metrics.clone()),
         head,
-        speech: args.speech().map_err(|error| (SETTINGS, error.to_string()))?,
+        speech,
         spool,
         metrics: metrics.clone(),
         report,
@@ -131,8 +155,9 @@ async fn assemble(
     })
 }
 
-/// SIGTERM or SIGINT, then the publisher's leaving or `grace − 20 s`: closing the port first wedges the egress.
-async fn terminated(args: &Args, mut report: watch::Receiver<Report>) {
+/// SIGTERM: until the publisher's leaving or `grace − 20 s`, because closing the port first wedges the egress. SIGINT,
+/// or a second signal: at once.
+async fn terminated(args: &Args, orders: &watch::Sender<Order>, mut report: watch::Receiver<Report>) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -142,8 +167,14 @@ async fn terminated(args: &Args, mut report: watch::Receiver<Report>) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => return,
     }
+    let _ = orders.send(Order::Drain);
     let patience = Duration::from_secs(args.grace_seconds).saturating_sub(RESERVE);
-    let _ = tokio::time::timeout(patience, report.wait_for(|report| report.publisher.is_none())).await;
+    tokio::select! {
+        _ = report.wait_for(|report| report.publisher.is_none()) => {}
+        () = tokio::time::sleep(patience) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 async fn told(mut stopped: watch::Receiver<bool>) {

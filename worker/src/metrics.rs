@@ -20,6 +20,8 @@ pub struct Why {
 pub struct Metrics {
     /// TCP connections accepted on the RTMP port.
     pub connections: Counter,
+    /// TCP connections open now.
+    pub connections_open: Gauge,
     /// Connections refused or ended by us.
     pub connections_refused: Family<Why, Counter>,
     /// Publishers live now.
@@ -56,6 +58,11 @@ impl Metrics {
             "rtmp_connections",
             "TCP connections accepted on the RTMP port",
             metrics.connections.clone(),
+        );
+        registry.register(
+            "rtmp_open_connections",
+            "RTMP connections open now",
+            metrics.connections_open.clone(),
         );
         registry.register(
             "rtmp_refused",

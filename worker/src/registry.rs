@@ -55,6 +55,8 @@ struct Entry {
     attempt: u32,
     live: Option<Live>,
     accepting: bool,
+    /// The disk is full: nothing that a new publisher sends could be kept.
+    held: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,8 @@ pub enum Refusal {
     Denied,
     /// The session drains.
     Draining,
+    /// Nothing can be stored.
+    Storage,
 }
 
 impl Refusal {
@@ -94,6 +98,18 @@ impl Refusal {
         match self {
             Self::Denied => "bad_stream_key",
             Self::Draining => "draining",
+            Self::Storage => "storage",
+        }
+    }
+
+    /// For the log: who must act.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Denied => {
+                "publish refused: unknown session, wrong key or an older attempt; check the RTMP URL"
+            }
+            Self::Draining => "publish refused: the session is ending",
+            Self::Storage => "publish refused: nothing can be stored; free or mend DATA_DIR",
         }
     }
 }
@@ -108,7 +124,8 @@ impl Registry {
     /// Opens the door for a session from `attempt` on.
     pub fn open(&self, session: SessionId, secret: SessionSecret, attempt: u32) -> mpsc::Receiver<Ingest> {
         let (ingest, receiver) = mpsc::channel(INGEST_QUEUE);
-        self.lock().insert(session, Entry { secret, ingest, attempt, live: None, accepting: true });
+        self.lock()
+            .insert(session, Entry { secret, ingest, attempt, live: None, accepting: true, held: false });
         receiver
     }
 
@@ -129,6 +146,13 @@ impl Registry {
         }
     }
 
+    /// While `held`, takes no new publisher; the live one stays.
+    pub fn hold(&self, session: &SessionId, held: bool) {
+        if let Some(entry) = self.lock().get_mut(session) {
+            entry.held = held;
+        }
+    }
+
     /// Ends the live publisher and forgets the session.
     pub fn close(&self, session: &SessionId) {
         self.lock().remove(session);
@@ -146,6 +170,9 @@ impl Registry {
         }
         if !entry.accepting {
             return Err(Refusal::Draining);
+        }
+        if entry.held {
+            return Err(Refusal::Storage);
         }
         let (evict, evicted) = oneshot::channel();
         let took_over = entry.live.replace(Live { connection, _evict: evict }).is_some();

@@ -1,8 +1,8 @@
 //! The speech service's WebSocket: one task per connection, frames in, events out.
 
 use crate::metrics::{Metrics, Why};
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -19,6 +19,8 @@ pub const FRAME_QUEUE: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that takes nothing for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// `stop_recording` and what the service still does then.
+const END_TIMEOUT: Duration = Duration::from_secs(15);
 /// A final of some minutes is far below this.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
@@ -26,7 +28,7 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub enum Frame {
     /// PCM.
-    Audio(Bytes),
+    Audio(Vec<u8>),
     /// A command.
     Text(String),
     /// Close with this code.
@@ -50,38 +52,65 @@ pub enum SocketEvent {
 }
 
 /// Runs one connection to its end. Dropping the frames' sender drops the socket without a Close frame,
-/// which is how a session stays resumable (close code 1000 would end it).
+/// which is how a session stays resumable (close code 1000 would end it). A panic is an end like any other.
 pub async fn run(
     connection: u32,
     url: String,
-    mut frames: mpsc::Receiver<Frame>,
+    frames: mpsc::Receiver<Frame>,
     events: mpsc::Sender<(u32, SocketEvent)>,
     metrics: Metrics,
 ) {
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
-    let connecting =
-        tokio::time::timeout(CONNECT_TIMEOUT, connect_async_with_config(url.as_str(), Some(config), true));
-    let ended = match connecting.await {
-        Ok(Ok((socket, _))) => {
-            if events.send((connection, SocketEvent::Opened)).await.is_err() {
-                return;
-            }
-            pump(connection, socket, &mut frames, &events, &metrics).await
-        }
-        Ok(Err(Error::Http(response))) => (None, Some(response.status().as_u16())),
-        Ok(Err(_)) | Err(_) => (None, None),
-    };
-    let reason = match ended {
+    let serving = AssertUnwindSafe(serve(connection, &url, frames, &events, &metrics)).catch_unwind();
+    let (code, http_status) = serving.await.unwrap_or((None, None));
+    let reason = match (code, http_status) {
         (Some(1000), _) => "normal",
         (Some(4400..=4499), _) => "session_refused",
         (_, Some(_)) => "upgrade_refused",
         _ => "broken",
     };
     metrics.speech_closes.get_or_create(&Why { reason }).inc();
-    let _ = events.send((connection, SocketEvent::Closed { code: ended.0, http_status: ended.1 })).await;
+    let _ = events.send((connection, SocketEvent::Closed { code, http_status })).await;
 }
 
+/// Ends a speech session that nobody listens to any more; as well as it can.
+pub async fn end(url: String) {
+    let ending = async {
+        let Ok((mut socket, _)) = connect_async_with_config(url.as_str(), Some(config()), true).await else {
+            return;
+        };
+        if socket.send(Message::text(r#"{"type":"stop_recording"}"#)).await.is_ok() {
+            while socket.next().await.is_some_and(|received| received.is_ok()) {}
+        }
+    };
+    let _ = tokio::time::timeout(END_TIMEOUT, ending).await;
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE))
+}
+
+async fn serve(
+    connection: u32,
+    url: &str,
+    mut frames: mpsc::Receiver<Frame>,
+    events: &mpsc::Sender<(u32, SocketEvent)>,
+    metrics: &Metrics,
+) -> Ended {
+    let connecting =
+        tokio::time::timeout(CONNECT_TIMEOUT, connect_async_with_config(url, Some(config()), true));
+    match connecting.await {
+        Ok(Ok((socket, _))) => {
+            if events.send((connection, SocketEvent::Opened)).await.is_err() {
+                return (None, None);
+            }
+            pump(connection, socket, &mut frames, events, metrics).await
+        }
+        Ok(Err(Error::Http(response))) => (None, Some(response.status().as_u16())),
+        Ok(Err(_)) | Err(_) => (None, None),
+    }
+}
+
+/// Close code, and HTTP status of a refused upgrade.
 type Ended = (Option<u16>, Option<u16>);
 
 async fn pump(
@@ -120,7 +149,7 @@ async fn pump(
 
 fn message(frame: Frame) -> Message {
     match frame {
-        Frame::Audio(pcm) => Message::Binary(pcm),
+        Frame::Audio(pcm) => Message::Binary(pcm.into()),
         Frame::Text(text) => Message::Text(text.into()),
         Frame::Close(code) => {
             Message::Close(Some(CloseFrame { code: CloseCode::from(code), reason: "".into() }))

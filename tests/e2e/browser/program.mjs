@@ -89,7 +89,7 @@ export class Place {
 
   /** ffmpeg publishing from `seconds` into a file, in real time. */
   publish(session, input = MEETING, seconds = 0) {
-    return this.run('ffmpeg', ['-nostdin', '-loglevel', 'error', '-re', '-ss', String(seconds), '-i', input, '-vn', '-c:a', 'aac', '-ar', '48000', '-f', 'flv', session.ingest.url]);
+    return this.run('ffmpeg', ['-nostdin', '-loglevel', 'fatal', '-re', '-ss', String(seconds), '-i', input, '-vn', '-c:a', 'aac', '-ar', '48000', '-f', 'flv', session.ingest.url]);
   }
 
   async transcript(session, format) {

@@ -1,7 +1,9 @@
-// Makes the pictures of docs/ from a scripted meeting: run by screenshots.sh.
+// Makes the pictures of docs/: from a scripted meeting, and page-program.png from the real program when ROOMSCRIBE_BIN names
+// it (real RTMP, the on-device recogniser, the recorded meeting of tests/fixtures). Run by screenshots.sh.
 import { join } from 'node:path';
 import { launch, until } from './stage.mjs';
 import { Peer } from './peer.mjs';
+import { PROGRAM, Place, until as untilPatient } from './program.mjs';
 
 const out = process.argv[2];
 const PEOPLE = Object.fromEntries(['Alice Meyer', 'Дмитрий', 'Noa', 'Tomás'].map((name) => [name.split(' ')[0], { id: name, name, method: 'active-speaker', confidence: 0.94 }]));
@@ -58,6 +60,23 @@ async function shoot(browser, peer, options, name, act) {
   await context.close();
 }
 
+/** Live captions of the recorded meeting. */
+async function shootProgram(browser) {
+  const ends = [];
+  const place = await Place.make({ after: (end) => ends.push(end) });
+  try {
+    await place.serve('--speech', 'local');
+    const session = await place.session('Weekly sync');
+    await shoot(browser, peer, { viewport: { width: 1180, height: 760 } }, 'page-program', async (page) => {
+      await page.goto(`${place.url}/#/s/${session.id}`);
+      place.publish(session);
+      await untilPatient(async () => await page.locator('.chunk .seg').count() >= 4, 'four lines');
+    });
+  } finally {
+    for (const end of ends) await end();
+  }
+}
+
 const peer = await Peer.start();
 others(peer);
 const browser = await launch();
@@ -80,6 +99,7 @@ try {
     await page.goto(peer.url);
     await page.locator('.sessions a').first().waitFor();
   });
+  if (PROGRAM) await shootProgram(browser);
 } finally {
   await browser.close();
   await peer.close();

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes docs/page-*.png again, from a scripted meeting. Fonts: the pictures in docs/ were made with Debian's fonts-noto-core.
+# Makes docs/page-*.png again: from a scripted meeting, and from the real program when ROOMSCRIBE_BIN names it. Fonts: the pictures in docs/ were made with Debian's fonts-noto-core.
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./tools.sh

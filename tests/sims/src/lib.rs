@@ -6,4 +6,4 @@ pub mod adts;
 pub mod audio_file;
 pub mod egress;
 pub mod meeting;
-mod rtmp_client;
+pub mod rtmp_client;

@@ -15,21 +15,27 @@ use tokio::time::timeout;
 
 /// From TCP connect to Publish.Start.
 const SET_UP: Duration = Duration::from_secs(10);
+/// How long the server may take to close its side.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A connection that publishes.
-pub(crate) struct Client {
+pub struct Client {
     socket: TcpStream,
     session: ClientSession,
 }
 
 /// What an RTMP URL says: everything up to the last slash names the app, the rest is the key.
-pub(crate) struct Target {
-    pub(crate) address: String,
-    pub(crate) app: String,
-    pub(crate) key: String,
+pub struct Target {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Everything of the path up to the last slash.
+    pub app: String,
+    /// The rest.
+    pub key: String,
 }
 
-pub(crate) fn target(url: &str) -> Result<Target, PublishError> {
+/// Reads an RTMP URL.
+pub fn target(url: &str) -> Result<Target, PublishError> {
     let rest = url.strip_prefix("rtmp://").ok_or(PublishError::Url)?;
     let (host, path) = rest.split_once('/').ok_or(PublishError::Url)?;
     let (app, key) = path.rsplit_once('/').ok_or(PublishError::Url)?;
@@ -39,7 +45,7 @@ pub(crate) fn target(url: &str) -> Result<Target, PublishError> {
 
 impl Client {
     /// Connects and publishes.
-    pub(crate) async fn publish(target: &Target) -> Result<Self, PublishError> {
+    pub async fn publish(target: &Target) -> Result<Self, PublishError> {
         timeout(SET_UP, Self::set_up(target)).await.map_err(|_| PublishError::NoAnswer)?
     }
 
@@ -85,7 +91,8 @@ impl Client {
         }
     }
 
-    pub(crate) async fn metadata(&mut self) -> Result<(), PublishError> {
+    /// `onMetaData` that claims AAC.
+    pub async fn metadata(&mut self) -> Result<(), PublishError> {
         let mut metadata = StreamMetadata::new();
         metadata.audio_codec_id = Some(10);
         let message = self.session.publish_metadata(&metadata).map_err(protocol)?;
@@ -93,13 +100,13 @@ impl Client {
     }
 
     /// One FLV AAC body; `kind` 0 is the header, 1 a frame.
-    pub(crate) async fn audio(
-        &mut self,
-        kind: u8,
-        payload: &[u8],
-        timestamp_ms: u32,
-    ) -> Result<(), PublishError> {
-        let body = Bytes::from([&[0xaf, kind], payload].concat());
+    pub async fn audio(&mut self, kind: u8, payload: &[u8], timestamp_ms: u32) -> Result<(), PublishError> {
+        self.message([&[0xaf, kind], payload].concat(), timestamp_ms).await
+    }
+
+    /// Any FLV audio tag body.
+    pub async fn message(&mut self, body: Vec<u8>, timestamp_ms: u32) -> Result<(), PublishError> {
+        let body = Bytes::from(body);
         let message = self
             .session
             .publish_audio_data(body, RtmpTimestamp::new(timestamp_ms), false)
@@ -108,15 +115,19 @@ impl Client {
     }
 
     /// FCUnpublish and deleteStream (rml_rtmp sends the number, not LiveKit's string), then close.
-    pub(crate) async fn goodbye(mut self) -> Result<(), PublishError> {
+    pub async fn goodbye(mut self) -> Result<(), PublishError> {
         let results = self.session.stop_publishing().map_err(protocol)?;
         self.write(results).await?;
         self.socket.shutdown().await?;
+        // Closing with something unread is a reset, and the server would lose the last frames.
+        let mut rest = [0; 4096];
+        let closed = async { while matches!(self.socket.read(&mut rest).await, Ok(count) if count > 0) {} };
+        let _ = timeout(GOODBYE, closed).await;
         Ok(())
     }
 
     /// What the server says meanwhile; resolves with an error when it closes.
-    pub(crate) async fn listen(&mut self) -> PublishError {
+    pub async fn listen(&mut self) -> PublishError {
         loop {
             if let Err(error) = self.read().await {
                 return error;

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 struct Flaky {
     broken: Mutex<Option<ErrorKind>>,
     stuck: AtomicBool,
+    /// Dies after the next batch is on the disk and before anyone is told.
+    dies: AtomicBool,
     writes: AtomicUsize,
 }
 
@@ -23,12 +25,17 @@ impl Flaky {
 impl Disk for Flaky {
     fn write_synced(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.writes.fetch_add(1, Ordering::Relaxed);
-        match *self.broken.lock().unwrap() {
+        let broken = *self.broken.lock().unwrap();
+        match broken {
             Some(kind) => {
                 OsDisk.write_synced(path, at, &bytes[..bytes.len() / 2])?;
                 Err(io::Error::from(kind))
             }
-            None => OsDisk.write_synced(path, at, bytes),
+            None => {
+                OsDisk.write_synced(path, at, bytes)?;
+                assert!(!self.dies.swap(false, Ordering::Relaxed), "on purpose");
+                Ok(())
+            }
         }
     }
 
@@ -127,4 +134,28 @@ async fn concurrent_appends_share_their_fsyncs() {
     tasks.join_all().await;
     let writes = disk.writes.load(Ordering::Relaxed) - 3;
     assert!(writes < PENDING_APPENDS_MAX / 2, "{writes} fsyncs for {PENDING_APPENDS_MAX} appends");
+}
+
+#[tokio::test]
+async fn after_a_writer_that_died_in_a_batch_the_file_says_what_was_written() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), Arc::new(Flaky::default()));
+    let log = log_with_three(folder.path(), &disk).await;
+    disk.dies.store(true, Ordering::Relaxed);
+    assert!(matches!(log.append(&id(), status_after(3)).await, Err(LogError::Io(_))));
+    assert_eq!(log.head(&id()).await.unwrap().head, Offset(4), "it is on the disk, though no one was told");
+    assert_eq!(log.append(&id(), status_after(4)).await.unwrap().offset, Offset(5));
+}
+
+#[tokio::test]
+async fn sessions_that_nobody_uses_leave_memory_and_one_that_is_followed_stays() {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let log = FileLog::open(folder.path()).unwrap();
+    let nth = |n: usize| SessionId::parse(&format!("019aaaaa-0000-7000-8000-{n:012}")).unwrap();
+    log.open(&nth(0)).await.unwrap();
+    let _follow = log.follow(&nth(0), Offset(0)).await.unwrap();
+    for n in 1..IDLE_SESSIONS_MAX + 40 {
+        log.open(&nth(n)).await.unwrap();
+    }
+    assert_eq!(log.resident().len(), IDLE_SESSIONS_MAX);
+    assert!(log.resident().contains_key(&nth(0)));
 }

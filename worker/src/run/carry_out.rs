@@ -1,9 +1,12 @@
 //! Carries out what a pipeline asks: requests, sockets, appends, spool, report.
 
 use super::{Answer, Loop};
+use crate::clock;
+use crate::publish::Trouble;
+use crate::shown;
 use crate::speech_socket::{self, FRAME_QUEUE, Frame};
-use crate::spool::Spool;
 use roomscribe_pipeline::Output;
+use roomscribe_transcript::Event;
 use tokio::sync::mpsc;
 
 impl Loop {
@@ -13,15 +16,17 @@ impl Loop {
             self.one(output);
         }
         self.next_append();
-        let report = self.pipeline.report();
+        self.flush_spool();
+        let (report, shell) = (self.pipeline.report(), self.shell);
         self.session.report.send_if_modified(|shown| {
-            let changed = shown.version != report.version;
-            *shown = report.clone();
+            let next = shown::show(report, shell, shown);
+            let changed = shown.version != next.version;
+            *shown = next;
             changed
         });
     }
 
-    fn one(&mut self, output: Output) {
+    pub(super) fn one(&mut self, output: Output) {
         match output {
             Output::CreateSpeech { request, body } => {
                 let speech = self.session.speech.clone();
@@ -31,13 +36,8 @@ impl Loop {
                 let (frames, queued) = mpsc::channel(FRAME_QUEUE);
                 self.sockets.insert(connection, frames);
                 let (events, metrics) = (self.events.clone(), self.session.metrics.clone());
-                self.socket_tasks.spawn(speech_socket::run(
-                    connection,
-                    url.expose().to_owned(),
-                    queued,
-                    events,
-                    metrics,
-                ));
+                let url = url.expose().to_owned();
+                self.socket_tasks.spawn(speech_socket::run(connection, url, queued, events, metrics));
             }
             Output::SendAudio { connection, pcm } => self.frame(connection, Frame::Audio(pcm)),
             Output::SendText { connection, text } => self.frame(connection, Frame::Text(text)),
@@ -54,11 +54,20 @@ impl Loop {
                     Answer::Result(id, result)
                 });
             }
-            Output::Append { ticket, event, note } => self.waiting.push_back((ticket, event, note)),
+            Output::Append { ticket, event, note } => {
+                if let Event::Status(status) = &event {
+                    let (reason, message) = (&status.reason, &status.message);
+                    tracing::info!(session = %self.id, state = %status.state, reason, "{message}");
+                }
+                self.waiting.push_back((ticket, event, note));
+            }
             Output::Partial(partial) => self.session.writer.partial(partial),
-            Output::SpoolPcm { at, pcm } => self.spooled(|spool| spool.append(at, pcm)),
-            Output::SpoolCovered { upto } => self.spooled(|spool| spool.cover(upto)),
-            Output::SpoolState(state) => self.spooled(|spool| spool.save_state(serde_json::to_vec(&state)?)),
+            Output::SpoolPcm { at, pcm } => self.session.spool.append(at, &pcm),
+            Output::SpoolCovered { upto } => self.session.spool.cover(upto),
+            Output::SpoolState(state) => match serde_json::to_vec(&state) {
+                Ok(json) => self.session.spool.save_state(json),
+                Err(error) => tracing::error!(session = %self.id, %error, "the state cannot be spooled"),
+            },
             Output::Done(exit) => self.exit = Some(exit),
         }
     }
@@ -72,23 +81,31 @@ impl Loop {
         }
     }
 
-    fn next_append(&mut self) {
-        if self.under_way.is_some() {
+    pub(super) fn next_append(&mut self) {
+        if !self.appending.is_empty() {
             return;
         }
         let Some((ticket, event, note)) = self.waiting.pop_front() else { return };
-        self.under_way = Some(note.clone());
-        self.told.stored(&event);
-        let append = self.session.writer.clone().append(self.head, event, Some(note));
-        self.answers.spawn(async move { Answer::Appended(ticket, append.await) });
+        let append = self.session.writer.clone().append(self.head, event, Some(note.clone()));
+        self.appending.spawn(async move { (ticket, note, append.await) });
     }
 
     /// A spool that cannot be written costs only what a crash right now would lose, so the session goes on.
-    fn spooled(&mut self, write: impl FnOnce(&mut Spool) -> std::io::Result<()>) {
-        if let Err(error) = write(&mut self.session.spool)
-            && self.session.metrics.spool_errors.inc() == 0
-        {
-            tracing::error!(session = %self.id, %error, "cannot write the spool; free space in DATA_DIR");
+    fn flush_spool(&mut self) {
+        let outcome = self.session.spool.flush(clock::wall_ms());
+        let trouble = outcome.as_ref().err().map(|error| Trouble::from(error.kind()));
+        if let Err(error) = outcome {
+            self.session.metrics.spool_errors.inc();
+            if self.spool_trouble.is_none() {
+                tracing::error!(session = %self.id, %error, "cannot write the spool; free or mend DATA_DIR");
+            }
+        }
+        self.spool_trouble = trouble;
+        let log_trouble = *self.log_trouble.borrow_and_update();
+        let storage = trouble.or(log_trouble);
+        if storage != self.shell.storage {
+            self.shell.storage = storage;
+            self.session.registry.hold(&self.id, storage.is_some());
         }
     }
 }

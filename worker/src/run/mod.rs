@@ -4,24 +4,23 @@
 //! an outage of the port would cost the egress (design §4, "Crash").
 
 mod carry_out;
-mod told;
 
 use crate::clock;
 use crate::metrics::{Metrics, Why};
-use crate::publish::Writer;
+use crate::publish::{Trouble, Writer};
 use crate::registry::{Ingest, Registry};
+use crate::shown::Shell;
 use crate::speech_http::{Created, SpeechApi};
-use crate::speech_socket::{Frame, SocketEvent};
+use crate::speech_socket::{self, Frame, SocketEvent};
 use crate::spool::Spool;
-use roomscribe_pipeline::{AppendRefused, Exit, Input, Pipeline, Report, Restored, Settings};
+use roomscribe_pipeline::{AppendRefused, Exit, Input, Pipeline, Report, Restored, Settings, SpeechState};
 use roomscribe_transcript::{Appended, Event, Head, LogError, Offset, SessionId, WriterNote};
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use told::Told;
+use tokio::task::{JoinError, JoinSet};
 
 /// Answers and socket events waiting for the loop.
 const INBOX: usize = 256;
@@ -33,6 +32,8 @@ const MAX_PANICS: u32 = 5;
 pub enum Order {
     /// Go on.
     Run,
+    /// Go on, but say `draining`: a stop follows when the publisher has left.
+    Drain,
     /// Drain and append `end` with this reason.
     Stop(String),
     /// Drain without an end: the next process goes on.
@@ -67,8 +68,10 @@ pub struct Session {
 enum Answer {
     Created(u32, Created),
     Result(String, Option<Value>),
-    Appended(u64, Result<Appended, LogError>),
 }
+
+/// How an append ended: ticket, the note that went with it, the log's answer.
+type AppendOutcome = (u64, WriterNote, Result<Appended, LogError>);
 
 /// The publisher whose audio counts.
 struct Publisher {
@@ -85,36 +88,44 @@ struct Loop {
     head: Offset,
     sockets: HashMap<u32, mpsc::Sender<Frame>>,
     events: mpsc::Sender<(u32, SocketEvent)>,
+    heard: mpsc::Receiver<(u32, SocketEvent)>,
     answers: JoinSet<Answer>,
     socket_tasks: JoinSet<()>,
     /// Appends that wait for the one under way.
     waiting: VecDeque<(u64, Event, WriterNote)>,
-    /// The note of the append under way.
-    under_way: Option<WriterNote>,
-    /// What the log says, for a pipeline that is rebuilt.
-    told: Told,
+    /// At most one.
+    appending: JoinSet<AppendOutcome>,
     publisher: Option<Publisher>,
     panics: u32,
+    /// The pipeline has panicked, and an append of it is under way.
+    broken: bool,
+    shell: Shell,
+    log_trouble: watch::Receiver<Option<Trouble>>,
+    spool_trouble: Option<Trouble>,
     exit: Option<Exit>,
 }
 
 /// Runs a session to its end.
 pub async fn run(session: Session) -> Exit {
-    let (events, mut heard) = mpsc::channel(INBOX);
-    let told = Told::read(&session).await;
-    let mut session_loop = Loop::new(session, events, told);
-    while session_loop.exit.is_none() {
+    let mut session_loop = Loop::new(session);
+    loop {
         session_loop.carry_out();
-        session_loop.turn(&mut heard).await;
+        if session_loop.exit.is_some() {
+            break;
+        }
+        session_loop.turn().await;
     }
     session_loop.session.registry.close(&session_loop.id);
-    session_loop.exit.take().unwrap_or_default()
+    session_loop.last_word()
 }
 
 impl Loop {
-    fn new(session: Session, events: mpsc::Sender<(u32, SocketEvent)>, told: Told) -> Self {
+    fn new(session: Session) -> Self {
         let (id, head) = (session.settings.session.clone(), session.head.head);
-        let pipeline = build(&session, &told, 0);
+        let (events, heard) = mpsc::channel(INBOX);
+        let mut socket_tasks = JoinSet::new();
+        let pipeline = build(&session, &mut socket_tasks);
+        let log_trouble = session.writer.trouble();
         Self {
             session,
             pipeline,
@@ -122,31 +133,58 @@ impl Loop {
             head,
             sockets: HashMap::new(),
             events,
+            heard,
             answers: JoinSet::new(),
-            socket_tasks: JoinSet::new(),
+            socket_tasks,
             waiting: VecDeque::new(),
-            under_way: None,
-            told,
+            appending: JoinSet::new(),
             publisher: None,
             panics: 0,
+            broken: false,
+            shell: Shell::default(),
+            log_trouble,
+            spool_trouble: None,
             exit: None,
         }
     }
 
-    /// Waits for one thing to happen and tells the pipeline.
-    async fn turn(&mut self, heard: &mut mpsc::Receiver<(u32, SocketEvent)>) {
-        let wake =
-            self.pipeline.wake_at(clock::now()).unwrap_or_else(|| clock::now() + Duration::from_secs(60));
+    /// Waits for one thing to happen and tells the pipeline. While that is broken, publishers wait in their sockets.
+    async fn turn(&mut self) {
+        let wake = self.pipeline.wake_at(clock::now()).filter(|_| !self.broken);
+        let wake = wake.unwrap_or_else(|| clock::now() + Duration::from_secs(60));
         tokio::select! {
-            Some(ingest) = self.session.ingest.recv() => self.hear(ingest),
-            Some((connection, event)) = heard.recv() => self.socket_event(connection, event),
+            Some(ingest) = self.session.ingest.recv(), if !self.broken => self.hear(ingest),
+            Some((connection, event)) = self.heard.recv() => self.socket_event(connection, event),
             Some(answer) = self.answers.join_next() => match answer {
                 Ok(answer) => self.answer(answer),
-                Err(error) => tracing::error!(session = %self.id, %error, "a task of the session failed"),
+                Err(error) => self.fail(&error),
+            },
+            Some(outcome) = self.appending.join_next() => match outcome {
+                Ok((ticket, note, outcome)) => self.appended(ticket, note, outcome),
+                Err(error) => self.fail(&error),
             },
             Some(_) = self.socket_tasks.join_next() => {}
+            Ok(()) = self.log_trouble.changed() => {}
             Ok(()) = self.session.orders.changed() => self.order(),
             () = tokio::time::sleep_until(clock::instant(wake)) => self.give(Input::Timer),
+        }
+    }
+
+    /// A task that panicked gave no answer, and the pipeline would wait for it for ever: the next process starts afresh.
+    fn fail(&mut self, error: &JoinError) {
+        tracing::error!(session = %self.id, %error, "a task of the session failed; please report this");
+        self.exit = Some(Exit::LogFailed);
+    }
+
+    /// What has not reached the log will be heard again by the next process, which must know that it is needed.
+    fn last_word(&mut self) -> Exit {
+        let unsaid = self.appending.len() + self.waiting.len();
+        match self.exit.take().unwrap_or_default() {
+            Exit::Suspended if unsaid > 0 => {
+                tracing::error!(session = %self.id, unsaid, "events could not be appended before the end");
+                Exit::LogFailed
+            }
+            exit => exit,
         }
     }
 
@@ -199,16 +237,14 @@ impl Loop {
         match answer {
             Answer::Created(request, created) => self.created(request, created),
             Answer::Result(id, result) => self.give(Input::SpeechResult { id: &id, result: result.as_ref() }),
-            Answer::Appended(ticket, outcome) => self.appended(ticket, outcome),
         }
     }
 
-    fn appended(&mut self, ticket: u64, outcome: Result<Appended, LogError>) {
-        let note = self.under_way.take();
+    fn appended(&mut self, ticket: u64, note: WriterNote, outcome: Result<Appended, LogError>) {
         let result = match outcome {
             Ok(appended) => {
                 self.head = self.head.max(appended.head);
-                self.session.head.note = note;
+                self.session.head.note = Some(note);
                 Ok(self.head)
             }
             Err(error) => {
@@ -220,6 +256,9 @@ impl Loop {
                 })
             }
         };
+        if self.broken {
+            return self.rebuild();
+        }
         self.give(Input::Appended { ticket, result });
     }
 
@@ -247,6 +286,7 @@ impl Loop {
         let order = self.session.orders.borrow_and_update().clone();
         match order {
             Order::Run => {}
+            Order::Drain => self.shell.draining = true,
             Order::Stop(reason) => {
                 self.session.registry.stop_accepting(&self.id);
                 self.give(Input::Stop { reason: Some(reason) });
@@ -260,13 +300,21 @@ impl Loop {
 
     /// Tells the pipeline; a panic in it is caught, and a new one goes on from the spool.
     fn give(&mut self, input: Input<'_>) {
+        if self.broken {
+            return;
+        }
         let pipeline = &mut self.pipeline;
-        if catch_unwind(AssertUnwindSafe(|| pipeline.handle(input, clock::now()))).is_err() {
-            self.rebuild();
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(feature = "faults")]
+            crate::faults::trip(&input);
+            pipeline.handle(input, clock::now());
+        }));
+        if told.is_err() {
+            self.panicked();
         }
     }
 
-    fn rebuild(&mut self) {
+    fn panicked(&mut self) {
         self.panics += 1;
         self.session.metrics.pipeline_panics.inc();
         tracing::error!(session = %self.id, panics = self.panics, "the pipeline panicked and is rebuilt; please report this");
@@ -274,15 +322,28 @@ impl Loop {
             self.exit = Some(Exit::LogFailed);
             return;
         }
-        // Sockets of the old pipeline are dropped without a Close frame: its speech session stays resumable.
-        self.sockets.clear();
-        self.waiting.clear();
-        self.session.head.head = self.head;
-        // The append under way goes on: its event is in what was told already.
-        if let Some(note) = &self.under_way {
-            self.session.head.note = Some(note.clone());
+        // What it had asked before is carried out: its finals, and what is to be spooled. Then nothing of it may come
+        // back: its tickets, requests and connections count anew. Its sockets are dropped without a Close frame.
+        while let Some(output) = self.pipeline.poll() {
+            self.one(output);
         }
-        self.pipeline = build(&self.session, &self.told, self.panics);
+        self.sockets.clear();
+        self.answers.abort_all();
+        self.answers = JoinSet::new();
+        (self.events, self.heard) = mpsc::channel(INBOX);
+        self.broken = true;
+        self.rebuild();
+    }
+
+    /// Once the last event of the old pipeline is in the log, so that the new one knows what is covered.
+    fn rebuild(&mut self) {
+        self.next_append();
+        if !self.appending.is_empty() {
+            return;
+        }
+        self.broken = false;
+        self.session.head.head = self.head;
+        self.pipeline = build(&self.session, &mut self.socket_tasks);
         let Some(publisher) = &self.publisher else { return };
         let (attempt, header) = (publisher.attempt, publisher.header.clone());
         self.give(Input::PublishStarted { attempt });
@@ -292,16 +353,28 @@ impl Loop {
     }
 }
 
-fn build(session: &Session, told: &Told, incarnation: u32) -> Pipeline {
+/// A pipeline that goes on where the spool and the log end.
+///
+/// It asks for a new speech session from the last final on: what the old one said to a dead process, it says to nobody
+/// again, so whoever came back to it would lose those finals. The old one is ended, because it counts against the
+/// account's limit.
+fn build(session: &Session, tasks: &mut JoinSet<()>) -> Pipeline {
     let contents = session.spool.contents();
-    let state = contents.state.as_deref().and_then(|json| serde_json::from_slice(json).ok());
+    let stored = contents.state.as_deref().and_then(|json| serde_json::from_slice::<SpeechState>(json).ok());
+    let mut state = stored.unwrap_or_default();
+    if let Some(url) = state.url.take() {
+        tasks.spawn(speech_socket::end(url.expose().to_owned()));
+    }
+    if let Some((at, pcm)) = contents.pcm.back() {
+        let end = at + pcm.len() as u64 / 2;
+        if end >= state.heard {
+            (state.heard, state.heard_wall_ms) = (end, contents.heard_wall_ms);
+        }
+    }
     let restored = Restored {
-        state,
+        state: Some(state).filter(|state| *state != SpeechState::default()),
         pcm: contents.pcm.iter().cloned().collect(),
         note: session.head.note.clone(),
-        finals: told.finals.iter().copied().collect(),
-        gaps: told.gaps.iter().copied().collect(),
-        incarnation,
     };
     Pipeline::new(session.settings.clone(), session.head.head, restored, clock::now(), clock::wall_ms())
 }
