@@ -310,4 +310,27 @@ pub struct WriterNote {
     pub covered_samples: u64,
     /// Wall time of media 0, RFC 3339.
     pub media_zero_at: Option<String>,
+    /// Speech sessions whose last word is not stored yet, oldest first: what a writer that lost its spool asks the
+    /// speech service for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speech_sessions: Vec<SpeechSessionNote>,
+    /// Media ranges, in 16 kHz samples, that hold voice but neither a final nor a gap.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<(u64, u64)>,
+}
+
+/// A speech session whose last word is not stored yet.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SpeechSessionNote {
+    /// First part of its segments' names.
+    pub ordinal: u32,
+    /// Its id at the speech service.
+    pub id: String,
+    /// Where bytes of its stream stand on the media clock: (byte, media sample, silence that does not move it).
+    pub map: Vec<(u64, u64, bool)>,
+    /// First media sample that is its own.
+    pub from: u64,
+    /// One past the last media sample that is its own; none while audio still goes to it.
+    pub to: Option<u64>,
 }

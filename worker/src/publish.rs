@@ -2,9 +2,10 @@
 
 use crate::metrics::{Metrics, Why};
 use roomscribe_transcript::{
-    Append, Appended, Event, Generation, Log, LogError, Offset, SessionId, WriterNote,
+    Append, Appended, Event, Generation, Log, LogError, Offset, Record, SessionId, WriterNote,
 };
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -116,6 +117,11 @@ impl Writer {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// Records after `after`; empty when there are no more.
+    pub(crate) async fn read(&self, after: Offset, limit: usize) -> Result<Vec<Arc<Record>>, LogError> {
+        self.log.read(&self.session, after, limit).await
     }
 
     /// Shows a partial to followers.

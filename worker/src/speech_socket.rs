@@ -1,6 +1,7 @@
 //! The speech service's WebSocket: one task per connection, frames in, events out.
 
 use crate::metrics::{Metrics, Why};
+use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -28,7 +29,7 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub enum Frame {
     /// PCM.
-    Audio(Vec<u8>),
+    Audio(Bytes),
     /// A command.
     Text(String),
     /// Close with this code.
@@ -149,7 +150,7 @@ async fn pump(
 
 fn message(frame: Frame) -> Message {
     match frame {
-        Frame::Audio(pcm) => Message::Binary(pcm.into()),
+        Frame::Audio(pcm) => Message::Binary(pcm),
         Frame::Text(text) => Message::Text(text.into()),
         Frame::Close(code) => {
             Message::Close(Some(CloseFrame { code: CloseCode::from(code), reason: "".into() }))

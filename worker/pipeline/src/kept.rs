@@ -1,20 +1,29 @@
 //! PCM that no final covers yet: at most 120 s, the oldest goes first and is told.
+//!
+//! Blocks are shared with the spool and the socket: no sample is copied after it was written into its block.
 
+use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// 120 s at 16 kHz.
 pub(crate) const MAX_KEPT_SAMPLES: u64 = 120 * 16_000;
+/// Over the limit so much goes at once: a gap for every block would fill the transcript.
+const DROPPED_AT_ONCE: u64 = 20 * 16_000;
 
 /// A run of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Block {
     at: u64,
-    samples: Vec<i16>,
+    pcm: Bytes,
 }
 
 impl Block {
+    fn samples(&self) -> u64 {
+        self.pcm.len() as u64 / 2
+    }
+
     fn end(&self) -> u64 {
-        self.at + self.samples.len() as u64
+        self.at + self.samples()
     }
 }
 
@@ -26,14 +35,18 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Adds audio; returns what had to be dropped, as (start, end).
-    pub(crate) fn push(&mut self, at: u64, samples: &[i16]) -> Option<(u64, u64)> {
-        self.blocks.push_back(Block { at, samples: samples.to_vec() });
-        self.total += samples.len() as u64;
+    /// Adds a block of s16le; returns what had to be dropped, as (start, end).
+    pub(crate) fn push(&mut self, at: u64, pcm: Bytes) -> Option<(u64, u64)> {
+        let block = Block { at, pcm };
+        self.total += block.samples();
+        self.blocks.push_back(block);
+        if self.total <= MAX_KEPT_SAMPLES {
+            return None;
+        }
         let mut dropped: Option<(u64, u64)> = None;
-        while self.total > MAX_KEPT_SAMPLES {
+        while self.total > MAX_KEPT_SAMPLES - DROPPED_AT_ONCE {
             let Some(oldest) = self.blocks.pop_front() else { break };
-            self.total -= oldest.samples.len() as u64;
+            self.total -= oldest.samples();
             dropped = Some((dropped.map_or(oldest.at, |(start, _)| start), oldest.end()));
         }
         dropped
@@ -43,54 +56,21 @@ impl Kept {
     pub(crate) fn cover(&mut self, upto: u64) {
         while self.blocks.front().is_some_and(|block| block.end() <= upto) {
             if let Some(block) = self.blocks.pop_front() {
-                self.total -= block.samples.len() as u64;
+                self.total -= block.samples();
             }
         }
     }
 
-    /// The next run at or after `from`, at most `max` samples and without a hole; `None` when there is nothing.
-    pub(crate) fn read(&self, from: u64, max: usize) -> Option<(u64, Vec<i16>)> {
-        let first = self.blocks.partition_point(|block| block.end() <= from);
-        let block = self.blocks.get(first)?;
+    /// The rest of the block at or after `from`; `None` when there is nothing.
+    pub(crate) fn read(&self, from: u64) -> Option<(u64, Bytes)> {
+        let block = self.blocks.get(self.blocks.partition_point(|block| block.end() <= from))?;
         let at = from.max(block.at);
-        let mut run: Vec<i16> = Vec::with_capacity(max);
-        let mut next = at;
-        for block in self.blocks.range(first..) {
-            if block.at > next || run.len() == max {
-                break;
-            }
-            let skip = (next - block.at) as usize;
-            let take = (block.samples.len() - skip).min(max - run.len());
-            run.extend_from_slice(&block.samples[skip..skip + take]);
-            next += take as u64;
-        }
-        Some((at, run))
-    }
-
-    /// Samples without a hole from `from` on, or from the next audio.
-    pub(crate) fn available(&self, from: u64) -> u64 {
-        let first = self.blocks.partition_point(|block| block.end() <= from);
-        let Some(block) = self.blocks.get(first) else { return 0 };
-        let mut next = from.max(block.at);
-        let begin = next;
-        for block in self.blocks.range(first..) {
-            if block.at > next {
-                break;
-            }
-            next = block.end();
-        }
-        next - begin
+        Some((at, block.pcm.slice((at - block.at) as usize * 2..)))
     }
 
     /// Media position of the oldest sample.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.blocks.front().map(|block| block.at)
-    }
-
-    /// Is there a hole, or an end, right after what `available` counted?
-    pub(crate) fn has_more_after_hole(&self, from: u64) -> bool {
-        let end = from + self.available(from);
-        self.blocks.back().is_some_and(|block| block.end() > end)
     }
 }
 
@@ -98,32 +78,38 @@ impl Kept {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_read_has_no_hole_and_begins_where_asked() {
-        let mut kept = Kept::default();
-        kept.push(0, &[1; 10]);
-        kept.push(10, &[2; 10]);
-        kept.push(100, &[3; 10]);
-        assert_eq!(kept.read(5, 100), Some((5, [vec![1; 5], vec![2; 10]].concat())));
-        assert_eq!(kept.read(20, 4), Some((100, vec![3; 4])));
-        assert_eq!(kept.read(110, 4), None);
+    fn pcm(samples: usize) -> Bytes {
+        vec![1; samples * 2].into()
     }
 
     #[test]
-    fn over_the_limit_the_oldest_goes_and_is_told() {
+    fn what_is_read_begins_where_asked_and_is_not_copied() {
         let mut kept = Kept::default();
-        let minute = vec![0i16; 60 * 16_000];
-        assert_eq!(kept.push(0, &minute), None);
-        assert_eq!(kept.push(960_000, &minute), None);
-        assert_eq!(kept.push(1_920_000, &[0; 160]), Some((0, 960_000)));
-        assert_eq!(kept.oldest(), Some(960_000));
+        let block = pcm(10);
+        kept.push(0, block.clone());
+        kept.push(100, pcm(10));
+        let (at, read) = kept.read(5).unwrap();
+        assert_eq!((at, read.as_ptr()), (5, block[10..].as_ptr()));
+        assert_eq!(kept.read(10), Some((100, pcm(10))));
+        assert_eq!(kept.read(110), None);
+    }
+
+    #[test]
+    fn over_the_limit_the_oldest_go_and_are_told_once() {
+        let mut kept = Kept::default();
+        for second in 0..120 {
+            assert_eq!(kept.push(second * 16_000, pcm(16_000)), None);
+        }
+        assert_eq!(kept.push(1_920_000, pcm(16_000)), Some((0, 21 * 16_000)));
+        assert_eq!(kept.push(1_936_000, pcm(16_000)), None);
+        assert_eq!(kept.oldest(), Some(21 * 16_000));
     }
 
     #[test]
     fn covered_audio_is_forgotten() {
         let mut kept = Kept::default();
-        kept.push(0, &[1; 10]);
-        kept.push(10, &[2; 10]);
+        kept.push(0, pcm(10));
+        kept.push(10, pcm(10));
         kept.cover(10);
         assert_eq!(kept.oldest(), Some(10));
     }

@@ -8,10 +8,17 @@ pub mod audio;
 pub mod gladia;
 mod kept;
 mod pipeline;
+mod ranges;
+pub mod report;
+pub mod restored;
+pub mod settings;
 mod speech;
 pub mod stream_key;
 pub mod types;
 mod words;
 
 pub use pipeline::Pipeline;
+pub use report::{PublisherReport, Report, SpeechReport, State};
+pub use restored::{MediaRange, Restored, SessionState, SpeechState};
+pub use settings::{Settings, SpeechSettings, VocabularyEntry};
 pub use types::*;

@@ -86,6 +86,7 @@ impl Loop {
             return;
         }
         let Some((ticket, event, note)) = self.waiting.pop_front() else { return };
+        self.told.stored(&event);
         let append = self.session.writer.clone().append(self.head, event, Some(note.clone()));
         self.appending.spawn(async move { (ticket, note, append.await) });
     }

@@ -4,6 +4,7 @@
 //! an outage of the port would cost the egress (design §4, "Crash").
 
 mod carry_out;
+mod told;
 
 use crate::clock;
 use crate::metrics::{Metrics, Why};
@@ -11,7 +12,7 @@ use crate::publish::{Trouble, Writer};
 use crate::registry::{Ingest, Registry};
 use crate::shown::Shell;
 use crate::speech_http::{Created, SpeechApi};
-use crate::speech_socket::{self, Frame, SocketEvent};
+use crate::speech_socket::{Frame, SocketEvent};
 use crate::spool::Spool;
 use roomscribe_pipeline::{AppendRefused, Exit, Input, Pipeline, Report, Restored, Settings, SpeechState};
 use roomscribe_transcript::{Appended, Event, Head, LogError, Offset, SessionId, WriterNote};
@@ -21,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
+use told::Told;
 
 /// Answers and socket events waiting for the loop.
 const INBOX: usize = 256;
@@ -95,6 +97,8 @@ struct Loop {
     waiting: VecDeque<(u64, Event, WriterNote)>,
     /// At most one.
     appending: JoinSet<AppendOutcome>,
+    /// What the log says, for a pipeline that is rebuilt.
+    told: Told,
     publisher: Option<Publisher>,
     panics: u32,
     /// The pipeline has panicked, and an append of it is under way.
@@ -107,7 +111,8 @@ struct Loop {
 
 /// Runs a session to its end.
 pub async fn run(session: Session) -> Exit {
-    let mut session_loop = Loop::new(session);
+    let told = Told::read(&session).await;
+    let mut session_loop = Loop::new(session, told);
     loop {
         session_loop.carry_out();
         if session_loop.exit.is_some() {
@@ -120,11 +125,11 @@ pub async fn run(session: Session) -> Exit {
 }
 
 impl Loop {
-    fn new(session: Session) -> Self {
+    fn new(session: Session, told: Told) -> Self {
         let (id, head) = (session.settings.session.clone(), session.head.head);
         let (events, heard) = mpsc::channel(INBOX);
-        let mut socket_tasks = JoinSet::new();
-        let pipeline = build(&session, &mut socket_tasks);
+        let socket_tasks = JoinSet::new();
+        let pipeline = build(&session, &told, 0);
         let log_trouble = session.writer.trouble();
         Self {
             session,
@@ -138,6 +143,7 @@ impl Loop {
             socket_tasks,
             waiting: VecDeque::new(),
             appending: JoinSet::new(),
+            told,
             publisher: None,
             panics: 0,
             broken: false,
@@ -343,7 +349,7 @@ impl Loop {
         }
         self.broken = false;
         self.session.head.head = self.head;
-        self.pipeline = build(&self.session, &mut self.socket_tasks);
+        self.pipeline = build(&self.session, &self.told, self.panics);
         let Some(publisher) = &self.publisher else { return };
         let (attempt, header) = (publisher.attempt, publisher.header.clone());
         self.give(Input::PublishStarted { attempt });
@@ -354,17 +360,10 @@ impl Loop {
 }
 
 /// A pipeline that goes on where the spool and the log end.
-///
-/// It asks for a new speech session from the last final on: what the old one said to a dead process, it says to nobody
-/// again, so whoever came back to it would lose those finals. The old one is ended, because it counts against the
-/// account's limit.
-fn build(session: &Session, tasks: &mut JoinSet<()>) -> Pipeline {
+fn build(session: &Session, told: &Told, incarnation: u32) -> Pipeline {
     let contents = session.spool.contents();
     let stored = contents.state.as_deref().and_then(|json| serde_json::from_slice::<SpeechState>(json).ok());
     let mut state = stored.unwrap_or_default();
-    if let Some(url) = state.url.take() {
-        tasks.spawn(speech_socket::end(url.expose().to_owned()));
-    }
     if let Some((at, pcm)) = contents.pcm.back() {
         let end = at + pcm.len() as u64 / 2;
         if end >= state.heard {
@@ -373,8 +372,11 @@ fn build(session: &Session, tasks: &mut JoinSet<()>) -> Pipeline {
     }
     let restored = Restored {
         state: Some(state).filter(|state| *state != SpeechState::default()),
-        pcm: contents.pcm.iter().cloned().collect(),
+        pcm: contents.pcm.iter().map(|(at, pcm)| (*at, pcm.clone().into())).collect(),
         note: session.head.note.clone(),
+        finals: told.finals.iter().copied().collect(),
+        gaps: told.gaps.iter().copied().collect(),
+        incarnation,
     };
     Pipeline::new(session.settings.clone(), session.head.head, restored, clock::now(), clock::wall_ms())
 }

@@ -35,6 +35,7 @@ pub enum AfterClose {
 /// upgrade answers 403 and the session is lost (gladiaio/sdk 7108324).
 pub fn close(code: Option<u16>, http_status: Option<u16>) -> AfterClose {
     match (code, http_status) {
+        (_, Some(408 | 425 | 429)) => AfterClose::Resume,
         (Some(1000 | 4400..=4499), _) | (_, Some(400..=499)) => AfterClose::NewSession,
         _ => AfterClose::Resume,
     }
@@ -74,5 +75,6 @@ mod tests {
         assert_eq!(close(None, None), AfterClose::Resume);
         assert_eq!(close(None, Some(403)), AfterClose::NewSession);
         assert_eq!(close(None, Some(503)), AfterClose::Resume);
+        assert_eq!(close(None, Some(429)), AfterClose::Resume, "the account's limit, not the session's end");
     }
 }

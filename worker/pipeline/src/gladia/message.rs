@@ -35,8 +35,15 @@ pub enum Message {
     SpeechStart,
     /// The utterance's audio is over.
     SpeechEnd,
-    /// Post-processing is done, or the session ended: nothing that matters follows.
-    Finished,
+    /// After a stop: every utterance of the session.
+    Listing {
+        /// Nothing that matters follows.
+        is_last: bool,
+        /// What it heard, and how much.
+        listing: Listing,
+    },
+    /// The session ended: nothing follows.
+    Ended,
     /// An error of the service, in its words.
     Error(String),
     /// Nothing for us.
@@ -59,6 +66,31 @@ pub struct Utterance {
     pub confidence: Option<f32>,
     /// May be absent.
     pub words: Vec<UtteranceWord>,
+}
+
+/// What a whole speech session was, as the service tells at its end and in `GET /v2/live/{id}`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Listing {
+    /// Without ids.
+    pub utterances: Vec<Utterance>,
+    /// Seconds of audio that the service received; not every message tells.
+    pub heard: Option<f64>,
+}
+
+/// More utterances than three hours hold.
+const MAX_UTTERANCES: usize = 16_384;
+
+impl Listing {
+    /// Reads `{"metadata", "transcription": {"utterances"}}`; `None` when no transcription is there.
+    pub fn read(result: &Value) -> Option<Self> {
+        let utterances = result.pointer("/transcription/utterances")?.as_array()?;
+        let heard = result.pointer("/metadata/audio_duration").and_then(Value::as_f64);
+        Some(Self { utterances: read_utterances(utterances), heard })
+    }
+}
+
+fn read_utterances(list: &[Value]) -> Vec<Utterance> {
+    list.iter().take(MAX_UTTERANCES).filter_map(|utterance| Utterance::deserialize(utterance).ok()).collect()
 }
 
 /// A word (`WordDTO`).
@@ -85,7 +117,17 @@ pub fn parse(text: &str) -> Message {
         Some("audio_chunk") => ack(data),
         Some("speech_start") => Message::SpeechStart,
         Some("speech_end") => Message::SpeechEnd,
-        Some("post_final_transcript" | "end_session") => Message::Finished,
+        Some("post_transcript") => match data["utterances"].as_array() {
+            Some(list) => {
+                let listing = Listing { utterances: read_utterances(list), heard: None };
+                Message::Listing { is_last: false, listing }
+            }
+            None => Message::Other,
+        },
+        Some("post_final_transcript") => {
+            Listing::read(data).map_or(Message::Other, |listing| Message::Listing { is_last: true, listing })
+        }
+        Some("end_session") => Message::Ended,
         Some("error") => Message::Error(error_text(&message)),
         _ => Message::Other,
     }

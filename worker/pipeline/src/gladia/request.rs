@@ -1,7 +1,7 @@
 //! Body of `POST /v2/live`. Every option gets an explicit value: the service's defaults have changed before
 //! (endpointing 0.3 → 0.05, partials on → off). Live diarization does not exist and is never asked for.
 
-use crate::types::{Settings, VocabularyEntry};
+use crate::settings::{Settings, VocabularyEntry};
 use serde_json::{Value, json};
 
 /// The service cuts an utterance after this; meeting preset of Gladia's recommended parameters.

@@ -19,6 +19,8 @@ pub struct Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stream {
     map: Vec<Entry>,
+    /// Entries of bytes that were sent but not acknowledged when a connection broke.
+    unacked: Vec<Entry>,
     /// Bytes sent, counted over all connections.
     pub sent: u64,
     /// Bytes acknowledged.
@@ -28,12 +30,35 @@ pub struct Stream {
 impl Stream {
     /// A stream as it was spooled: what follows the last acknowledged byte will be sent again.
     pub fn restored(map: Vec<Entry>, acked: u64) -> Self {
-        Self { map, sent: acked, acked }
+        Self { map, sent: acked, acked, ..Self::default() }
     }
 
     /// For the spool.
     pub fn map(&self) -> &[Entry] {
         &self.map
+    }
+
+    /// For the log: at most the newest `most` entries.
+    pub fn notes(&self, most: usize) -> Vec<(u64, u64, bool)> {
+        let skip = self.map.len().saturating_sub(most);
+        self.map.iter().skip(skip).map(|entry| (entry.byte, entry.media, entry.silence)).collect()
+    }
+
+    /// A stream as the log knows it. What stands before its first entry is not known any more.
+    pub fn noted(notes: &[(u64, u64, bool)]) -> Self {
+        let map = notes.iter().map(|(byte, media, silence)| Entry {
+            byte: *byte,
+            media: *media,
+            silence: *silence,
+        });
+        Self { map: map.collect(), ..Self::default() }
+    }
+
+    /// Does the map reach back to this time in the stream, in seconds?
+    pub fn knows(&self, seconds: f64) -> bool {
+        self.map
+            .first()
+            .is_some_and(|entry| entry.byte as f64 <= (seconds + 0.001) * 2.0 * f64::from(SAMPLE_RATE))
     }
 
     /// The next chunk begins at this media sample.
@@ -68,6 +93,7 @@ impl Stream {
         }
         // An entry of its own: the first acknowledgement may show that the service counts from elsewhere.
         let media = self.media_of(self.acked);
+        self.unacked = self.map.iter().filter(|entry| entry.byte >= self.acked).copied().collect();
         self.begin(media, false);
         Some(media)
     }
@@ -80,6 +106,10 @@ impl Stream {
         {
             let shift = from - expected;
             self.map.iter_mut().filter(|entry| entry.byte >= expected).for_each(|entry| entry.byte += shift);
+            // The first copy stands where it stood when it was sent.
+            let place = self.map.partition_point(|entry| entry.byte < expected);
+            let first = self.unacked.drain(..).filter(|entry| entry.byte < from);
+            self.map.splice(place..place, first.collect::<Vec<_>>());
             self.sent += shift;
         }
         self.acked = self.acked.max(to.min(self.sent));
