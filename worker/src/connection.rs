@@ -1,24 +1,26 @@
 //! One RTMP connection: the socket around `roomscribe_rtmp::ServerSession`.
 //!
 //! Reads are coalesced to the 100 ms speech chunk once audio flows: waking for every 23 ms frame costs more than
-//! decoding it. A read that fills the buffer is followed by the next at once: video beside the audio must not pile up.
-//! `TCP_QUICKACK` before each read saves about 130 ms of a publisher's set-up.
+//! decoding it. Between two reads the socket rests ([`Socket::rest`]); when a read finds nothing it is watched again.
+//! A read that fills the buffer is followed by the next at once: video beside the audio must not pile up.
 
 use crate::clock;
 use crate::log_budget::LogBudget;
 use crate::metrics::{Metrics, Why};
 use crate::registry::{Admission, AudioMessage, Ingest, Refusal, Registry};
+use crate::socket::Socket;
 use roomscribe_rtmp::{Event, Limits, Rejection, ServerSession, SessionError};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 /// One wake-up per speech chunk.
 const COALESCE: Duration = Duration::from_millis(100);
+/// For so long after the publish every read is handed on at once: the first words need not wait for a timer.
+const PROMPT: Duration = Duration::from_secs(1);
 /// A peer that does not take our few bytes within this is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a peer may go on talking after we have closed our side.
@@ -74,13 +76,15 @@ enum Ending {
 
 struct Connection {
     number: u64,
-    socket: TcpStream,
+    socket: Socket,
     session: ServerSession,
     registry: Registry,
     metrics: Metrics,
     settings: ConnectionSettings,
     presence: Arc<Presence>,
     admission: Option<Admission>,
+    /// When the publish was accepted.
+    published: Option<Duration>,
     unpublished: bool,
 }
 
@@ -93,21 +97,21 @@ pub async fn run(
     metrics: Metrics,
     presence: Arc<Presence>,
 ) {
-    let _ = socket.set_nodelay(true);
     let mut entropy = [0u8; 32];
     entropy.fill_with(|| fastrand::u8(..));
     let session = ServerSession::new(settings.limits.clone(), entropy, clock::now());
-    let (admission, unpublished, open) = (None, false, metrics.connections_open.clone());
+    let open = metrics.connections_open.clone();
     let mut connection = Connection {
         number,
-        socket,
+        socket: Socket::new(socket),
         session,
         registry,
         metrics,
         settings,
         presence: presence.clone(),
-        admission,
-        unpublished,
+        admission: None,
+        published: None,
+        unpublished: false,
     };
     open.inc();
     let ending = connection.serve().await;
@@ -141,8 +145,8 @@ impl Connection {
             if written.is_err() {
                 return Ok(Ending::Left { clean: self.unpublished });
             }
-            if self.admission.is_some() && count < buffer.len() {
-                self.rest().await?;
+            if count < buffer.len() {
+                self.pause().await?;
             }
             if self.admission.is_some() && buffer.len() < READ_BUFFER {
                 buffer = vec![0u8; READ_BUFFER];
@@ -150,28 +154,34 @@ impl Connection {
         }
     }
 
-    /// Lets one speech chunk gather.
-    async fn rest(&mut self) -> Result<(), Ending> {
+    /// Once audio flows: lets a speech chunk's worth of it gather before the next read.
+    async fn pause(&mut self) -> Result<(), Ending> {
+        if self.unpublished || self.published.is_none_or(|published| clock::now() < published + PROMPT) {
+            return Ok(());
+        }
+        self.socket.rest().map_err(|_| Ending::Left { clean: self.unpublished })?;
         tokio::select! {
             () = evicted(&mut self.admission) => Err(Ending::Refused("taken_over")),
             () = tokio::time::sleep(COALESCE) => Ok(()),
         }
     }
 
-    /// Waits for bytes, the session's deadline, or another connection's take-over.
+    /// What has gathered; else waits for bytes, the session's deadline, or another connection's take-over.
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Ending> {
+        let clean = self.unpublished;
         loop {
-            let _ = socket2::SockRef::from(&self.socket).set_tcp_quickack(true);
+            // After a goodbye the deadline counts, however much the peer still says.
+            if !self.unpublished
+                && let Some(gathered) = self.socket.read_timed(buffer)
+            {
+                return gathered.map_err(|_| Ending::Left { clean });
+            }
             let deadline =
                 self.session.next_deadline().unwrap_or_else(|| clock::now() + Duration::from_secs(60));
             tokio::select! {
                 () = evicted(&mut self.admission) => return Err(Ending::Refused("taken_over")),
                 () = self.presence.leave.notified(), if self.admission.is_none() => return Err(Ending::MadeRoom),
-                ready = self.socket.readable() => match ready.and_then(|()| self.socket.try_read(buffer)) {
-                    Ok(count) => return Ok(count),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return Err(Ending::Left { clean: self.unpublished }),
-                },
+                read = self.socket.read(buffer) => return read.map_err(|_| Ending::Left { clean }),
                 () = tokio::time::sleep_until(clock::instant(deadline)) => {
                     if let Err(error) = self.session.handle_timeout(clock::now()) {
                         return Err(self.protocol_error(&error));
@@ -211,6 +221,7 @@ impl Connection {
                 self.presence.stage.store(PUBLISHED, Ordering::Relaxed);
                 self.admission = Some(admission);
                 self.metrics.publishers.inc();
+                self.published = Some(clock::now());
                 self.session.accept_publish(clock::now());
                 self.tell(Ingest::Started { connection: self.number, attempt }).await
             }
@@ -262,14 +273,6 @@ impl Connection {
         Ending::Refused(error.metric_label())
     }
 
-    /// Closing with unread bytes is a reset, and the peer would lose what is on its way: our refusal.
-    async fn close(&mut self) {
-        let _ = self.socket.shutdown().await;
-        let mut rest = [0u8; 4096];
-        let drained = async { while matches!(self.socket.read(&mut rest).await, Ok(count) if count > 0) {} };
-        let _ = tokio::time::timeout(LINGER, drained).await;
-    }
-
     async fn finish(mut self, ending: Ending) {
         let clean = match ending {
             Ending::Left { clean } => clean,
@@ -291,7 +294,7 @@ impl Connection {
                 tracing::info!(session = %admission.session, clean, withheld, "publisher left");
             }
         }
-        self.close().await;
+        self.socket.close(LINGER).await;
     }
 }
 

@@ -19,6 +19,7 @@ pub mod publish;
 pub mod registry;
 pub mod run;
 pub mod shown;
+mod socket;
 pub mod speech_http;
 pub mod speech_socket;
 pub mod spool;

@@ -102,8 +102,8 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
         Duration::from_secs(1),
     ));
     let health = tokio::spawn(admin::serve(admin_listener, metrics, reported.clone(), told(stopped)));
-    let running = run::run(session);
-    tokio::pin!(running);
+    // A task, not this future: each wake-up of the runtime's own future costs a write to its event descriptor.
+    let mut running = tokio::spawn(run::run(session));
     let exit = tokio::select! {
         exit = &mut running => exit,
         () = terminated(&args, &orders, reported.clone()) => {
@@ -111,6 +111,7 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
             running.await
         }
     };
+    let exit = exit.map_err(|error| (TRY_AGAIN, format!("the session's loop failed: {error}")))?;
     let refused = reported.borrow().speech.reason == "CredentialsRejected";
     let _ = stop.send(true);
     let _ = doors.await;

@@ -24,6 +24,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const END_TIMEOUT: Duration = Duration::from_secs(15);
 /// A final of some minutes is far below this.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+/// An acknowledgement has 200 bytes, a final a few thousand; the library's default is 128 KiB.
+const READ_BUFFER: usize = 8 * 1024;
 
 /// What to write.
 #[derive(Debug)]
@@ -87,7 +89,10 @@ pub async fn end(url: String) {
 }
 
 fn config() -> WebSocketConfig {
-    WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE))
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
 }
 
 async fn serve(
