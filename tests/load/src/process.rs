@@ -86,7 +86,7 @@ pub fn until_listening(port: u16, of: &mut Running) -> Result<()> {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(30) {
         of.check()?;
-        if listens(&fs::read_to_string("/proc/net/tcp")?, port) {
+        if has_socket(&fs::read_to_string("/proc/net/tcp")?, port, LISTENS) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -94,12 +94,28 @@ pub fn until_listening(port: u16, of: &mut Running) -> Result<()> {
     bail!("{} does not listen on port {port}", of.name)
 }
 
-/// Whether `/proc/net/tcp` has a socket in state 0A (LISTEN) on that port.
-fn listens(table: &str, port: u16) -> bool {
+/// Waits until somebody has connected to a loopback port, and says when. Watching from outside leaves the connection
+/// alone: a relay would acknowledge in the receiver's place, and a publisher's small writes wait for that.
+pub fn until_connected(port: u16) -> Result<Instant> {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(30) {
+        if has_socket(&fs::read_to_string("/proc/net/tcp")?, port, ESTABLISHED) {
+            return Ok(Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    bail!("nobody connects to port {port}")
+}
+
+const LISTENS: &str = "0A";
+const ESTABLISHED: &str = "01";
+
+/// Whether `/proc/net/tcp` has a socket in that state on that local port.
+fn has_socket(table: &str, port: u16, state: &str) -> bool {
     let suffix = format!(":{port:04X}");
     table.lines().any(|line| {
         let mut words = line.split_whitespace().skip(1);
-        words.next().is_some_and(|local| local.ends_with(&suffix)) && words.nth(1) == Some("0A")
+        words.next().is_some_and(|local| local.ends_with(&suffix)) && words.nth(1) == Some(state)
     })
 }
 
@@ -108,12 +124,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_is_seen_without_a_connection() {
+    fn a_listener_and_its_first_connection_are_seen_from_outside() {
+        let table = || fs::read_to_string("/proc/net/tcp").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(listens(&fs::read_to_string("/proc/net/tcp").unwrap(), port));
+        assert!(has_socket(&table(), port, LISTENS));
+        assert!(!has_socket(&table(), port, ESTABLISHED));
+        let _peer = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert!(until_connected(port).is_ok());
         drop(listener);
-        assert!(!listens(&fs::read_to_string("/proc/net/tcp").unwrap(), port));
+        assert!(!has_socket(&table(), port, LISTENS));
     }
 
     #[test]

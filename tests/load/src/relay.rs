@@ -1,5 +1,5 @@
-//! A TCP relay that stamps what passes: when a publisher connected, and when the first audio frame of a WebSocket
-//! client came by. It is outside of the processes that are measured, so it costs them nothing.
+//! A TCP relay that stamps when the first audio frame of a WebSocket client came by. It is outside of the processes that
+//! are measured, so it costs them nothing.
 
 use anyhow::Result;
 use std::io::{Read, Write};
@@ -12,8 +12,6 @@ use std::time::Instant;
 pub struct Relay {
     /// Where it listens.
     pub port: u16,
-    /// When each connection was accepted.
-    pub accepted: Receiver<Instant>,
     /// When a WebSocket client's first binary frame of each connection came by.
     pub first_binary: Receiver<Instant>,
 }
@@ -23,17 +21,14 @@ impl Relay {
     pub fn to(port: u16) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let own = listener.local_addr()?.port();
-        let (accept, accepted) = mpsc::channel();
         let (binary, first_binary) = mpsc::channel();
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                // Nobody may be interested in one of the two.
-                let _ = accept.send(Instant::now());
                 let binary = binary.clone();
                 std::thread::spawn(move || connect(client, port, binary));
             }
         });
-        Ok(Self { port: own, accepted, first_binary })
+        Ok(Self { port: own, first_binary })
     }
 }
 

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use roomscribe_load::process::{free_port, until_connected};
 use roomscribe_load::publisher::{encode, publish};
 use roomscribe_load::receivers::{
     ENDPOINTING_SECONDS, Ffmpeg, NodeMediaServer, Ours, Programs, UTTERANCE_SECONDS, script, speech,
@@ -84,7 +85,7 @@ fn window(args: &Args, folder: &Path, file: &Path, script: &Path, samples: &mut 
     let (_speech, speech_port) = speech(&args.programs, script, 4)?;
     let mut ours = Ours::start(&args.programs, folder.path(), speech_port)?;
     let mut node = NodeMediaServer::start(&args.programs, folder.path())?;
-    let port = roomscribe_load::process::free_port()?;
+    let port = free_port()?;
     let mut listen = Ffmpeg::listen(port)?;
     let urls = [Ours::url(ours.port)?, Ffmpeg::url(node.port), Ffmpeg::url(port)];
     let mut publisher = publish(file, &urls)?;
@@ -101,6 +102,8 @@ fn window(args: &Args, folder: &Path, file: &Path, script: &Path, samples: &mut 
     listen.first_pcm.try_recv().context("the listening ffmpeg made no PCM")?;
     let (finals, expected) = (ours.finals(), (args.seconds / 4) as usize);
     ensure!(finals >= expected, "roomscribe-worker made {finals} finals, not {expected}");
+    // Before its publisher: it would complain about the end of its input.
+    drop(listen);
     Ok(())
 }
 
@@ -164,9 +167,8 @@ impl Latencies {
         let (_speech, speech_port) = speech(programs, script, 4)?;
         let audio = Relay::to(speech_port)?;
         let ours = Ours::start(programs, folder.path(), audio.port)?;
-        let door = Relay::to(ours.port)?;
-        let _publisher = publish(file, &[Ours::url(door.port)?])?;
-        let connected = door.accepted.recv_timeout(PATIENCE).context("the publisher did not connect")?;
+        let _publisher = publish(file, &[Ours::url(ours.port)?])?;
+        let connected = until_connected(ours.port)?;
         let first = audio.first_binary.recv_timeout(PATIENCE).context("no audio at the speech server")?;
         self.ours.push((first - connected).as_secs_f64());
         while ours.finals() == 0 {
@@ -181,9 +183,8 @@ impl Latencies {
     fn node_media_server(&mut self, programs: &Programs, file: &Path) -> Result<()> {
         let folder = tempfile::tempdir()?;
         let node = NodeMediaServer::start(programs, folder.path())?;
-        let door = Relay::to(node.port)?;
-        let _publisher = publish(file, &[Ffmpeg::url(door.port)])?;
-        let connected = door.accepted.recv_timeout(PATIENCE).context("the publisher did not connect")?;
+        let _publisher = publish(file, &[Ffmpeg::url(node.port)])?;
+        let connected = until_connected(node.port)?;
         let pull = node.pull()?;
         let first = pull.first_pcm.recv_timeout(PATIENCE).context("no PCM from the pulling ffmpeg")?;
         self.node.push((first - connected).as_secs_f64());
@@ -191,13 +192,14 @@ impl Latencies {
     }
 
     fn listen(&mut self, file: &Path) -> Result<()> {
-        let port = roomscribe_load::process::free_port()?;
+        let port = free_port()?;
         let listen = Ffmpeg::listen(port)?;
-        let door = Relay::to(port)?;
-        let _publisher = publish(file, &[Ffmpeg::url(door.port)])?;
-        let connected = door.accepted.recv_timeout(PATIENCE).context("the publisher did not connect")?;
+        let _publisher = publish(file, &[Ffmpeg::url(port)])?;
+        let connected = until_connected(port)?;
         let first = listen.first_pcm.recv_timeout(PATIENCE).context("no PCM from ffmpeg")?;
         self.listen.push((first - connected).as_secs_f64());
+        // Before its publisher: it would complain about the end of its input.
+        drop(listen);
         Ok(())
     }
 
