@@ -1,6 +1,6 @@
 //! One RTMP connection: the socket around `roomscribe_rtmp::ServerSession`.
 //!
-//! Reads are coalesced to the 100 ms speech chunk once audio flows: waking for every 23 ms frame costs more than
+//! Reads are coalesced to about one speech chunk once audio flows: waking for every 23 ms frame costs more than
 //! decoding it. Between two reads the socket rests ([`Socket::rest`]); when a read finds nothing it is watched again.
 //! A read that fills the buffer is followed by the next at once: video beside the audio must not pile up.
 
@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
-/// One wake-up per speech chunk.
-const COALESCE: Duration = Duration::from_millis(100);
+/// Audio gathers for at least this long, and at most for one [`clock::SLOT`] more: about one speech chunk.
+const COALESCE: Duration = Duration::from_millis(64);
 /// For so long after the publish every read is handed on at once: the first words need not wait for a timer.
 const PROMPT: Duration = Duration::from_secs(1);
 /// A peer that does not take our few bytes within this is gone.
@@ -162,7 +162,7 @@ impl Connection {
         self.socket.rest().map_err(|_| Ending::Left { clean: self.unpublished })?;
         tokio::select! {
             () = evicted(&mut self.admission) => Err(Ending::Refused("taken_over")),
-            () = tokio::time::sleep(COALESCE) => Ok(()),
+            () = tokio::time::sleep_until(clock::slot_after(clock::now() + COALESCE)) => Ok(()),
         }
     }
 

@@ -37,6 +37,8 @@ fn main() -> ExitCode {
     };
     panic::set_hook(Box::new(tell_panic));
     // One core is plenty for one session, and wake-ups are the cost.
+    // Its slots and those of the runtime's timers begin together.
+    clock::now();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(UNAVAILABLE, &error),
