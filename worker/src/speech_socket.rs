@@ -20,8 +20,6 @@ pub const FRAME_QUEUE: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that takes nothing for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// `stop_recording` and what the service still does then.
-const END_TIMEOUT: Duration = Duration::from_secs(15);
 /// A final of some minutes is far below this.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 /// An acknowledgement has 200 bytes, a final a few thousand; the library's default is 128 KiB.
@@ -73,19 +71,6 @@ pub async fn run(
     };
     metrics.speech_closes.get_or_create(&Why { reason }).inc();
     let _ = events.send((connection, SocketEvent::Closed { code, http_status })).await;
-}
-
-/// Ends a speech session that nobody listens to any more; as well as it can.
-pub async fn end(url: String) {
-    let ending = async {
-        let Ok((mut socket, _)) = connect_async_with_config(url.as_str(), Some(config()), true).await else {
-            return;
-        };
-        if socket.send(Message::text(r#"{"type":"stop_recording"}"#)).await.is_ok() {
-            while socket.next().await.is_some_and(|received| received.is_ok()) {}
-        }
-    };
-    let _ = tokio::time::timeout(END_TIMEOUT, ending).await;
 }
 
 fn config() -> WebSocketConfig {

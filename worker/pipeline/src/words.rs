@@ -1,6 +1,6 @@
 //! The service's words and times as transcript events, and wall times as text.
 
-use crate::gladia::message::Utterance;
+use crate::gladia::message::{Utterance, UtteranceWord};
 use crate::gladia::stream::Stream;
 use roomscribe_transcript::{Final, MediaMs, SegmentId, Word};
 
@@ -35,7 +35,8 @@ impl Reading {
                 (start, start + ((to - from).max(0.001) * 16_000.0) as u64)
             }
         };
-        let words = utterance.words.iter().map(|word| {
+        let is_whole = |word: &&UtteranceWord| stream.is_whole(word.start, word.end);
+        let words = utterance.words.iter().filter(is_whole).map(|word| {
             let (start, end) = stretch(word.start, word.end);
             Word {
                 w: word.word.trim().to_owned(),
@@ -47,10 +48,22 @@ impl Reading {
         let words: Vec<Word> = words.collect();
         let (start, end) = stretch(utterance.start, utterance.end);
         let last = words.iter().map(|word| word.end_ms.0 * SAMPLES_PER_MS).max().unwrap_or(0);
+        if words.len() < utterance.words.len() {
+            let start = words.first().map_or(start, |word| word.start_ms.0 * SAMPLES_PER_MS);
+            return Self {
+                start,
+                end: last.max(start + SAMPLES_PER_MS),
+                stream_ms: stream_ms(utterance.start),
+                text: joined(&words),
+                language: utterance.language.clone(),
+                confidence: utterance.confidence,
+                words,
+            };
+        }
         Self {
             start,
             end: if words.is_empty() { end } else { last.max(start + SAMPLES_PER_MS) },
-            stream_ms: (utterance.start.max(0.0) * 1000.0).round() as u64,
+            stream_ms: stream_ms(utterance.start),
             text: utterance.text.trim().to_owned(),
             language: utterance.language.clone(),
             confidence: utterance.confidence,
@@ -87,7 +100,7 @@ impl Reading {
         let (first, (_, end)) = (self.words.first()?, last?);
         if self.words.len() < before {
             (self.start, self.end) = (first.start_ms.0 * SAMPLES_PER_MS, end * SAMPLES_PER_MS);
-            self.text = self.words.iter().map(|word| word.w.as_str()).collect::<Vec<_>>().join(" ");
+            self.text = joined(&self.words);
         }
         Some(self)
     }
@@ -105,6 +118,14 @@ impl Reading {
             at,
         }
     }
+}
+
+fn joined(words: &[Word]) -> String {
+    words.iter().map(|word| word.w.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn stream_ms(seconds: f64) -> u64 {
+    (seconds.max(0.0) * 1000.0).round() as u64
 }
 
 /// Milliseconds since 1970 as RFC 3339, UTC.

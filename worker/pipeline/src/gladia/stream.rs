@@ -4,6 +4,8 @@ use crate::audio::SAMPLE_RATE;
 use serde::{Deserialize, Serialize};
 
 const BYTES_PER_SAMPLE: u64 = 2;
+/// 40 ms: a recogniser's idea of where a cut word begins or ends.
+const NEAR_SEAM: u64 = 1_280;
 /// Each hole longer than a minute or each resume adds one entry.
 const MAX_ENTRIES: usize = 1024;
 
@@ -13,6 +15,15 @@ pub struct Entry {
     byte: u64,
     media: u64,
     silence: bool,
+}
+
+impl Entry {
+    fn media_at(&self, byte: u64) -> u64 {
+        match self.silence {
+            true => self.media,
+            false => self.media + byte.saturating_sub(self.byte) / BYTES_PER_SAMPLE,
+        }
+    }
 }
 
 /// The piecewise map of a stream, and what was acknowledged of it.
@@ -115,13 +126,36 @@ impl Stream {
         self.acked = self.acked.max(to.min(self.sent));
     }
 
+    /// False for what is only the head of one word, the tail of one, or both as one: where the second copy of bytes that
+    /// a service heard twice begins. The whole of it stands in the other copy.
+    pub fn is_whole(&self, from: f64, to: f64) -> bool {
+        let byte =
+            |seconds: f64| (seconds.max(0.0) * f64::from(SAMPLE_RATE)).round() as u64 * BYTES_PER_SAMPLE;
+        let (start, end) = (byte(from), byte(to));
+        self.map.windows(2).all(|pair| {
+            let (seam, first_copy_end) = (pair[1], pair[0].media_at(pair[1].byte));
+            if seam.media >= first_copy_end {
+                return true;
+            }
+            if start >= seam.byte {
+                let is_tail = start <= seam.byte + NEAR_SEAM && {
+                    // What ends so near the first copy's end is dropped there, as a head.
+                    self.media_of(end) + NEAR_SEAM / BYTES_PER_SAMPLE < first_copy_end
+                };
+                return !is_tail;
+            }
+            if end > seam.byte {
+                return self.media_of(end) > self.media_of(start);
+            }
+            let is_head = end + NEAR_SEAM >= seam.byte && self.media_of(start) >= seam.media;
+            !is_head
+        })
+    }
+
     /// Media sample of a stream byte.
     pub fn media_of(&self, byte: u64) -> u64 {
         let entry = self.map.iter().rev().find(|entry| entry.byte <= byte).or_else(|| self.map.first());
-        entry.map_or(0, |entry| match entry.silence {
-            true => entry.media,
-            false => entry.media + byte.saturating_sub(entry.byte) / BYTES_PER_SAMPLE,
-        })
+        entry.map_or(0, |entry| entry.media_at(byte))
     }
 
     /// Media sample of a time in the stream, in seconds.
@@ -167,5 +201,22 @@ mod tests {
         stream.ack(6400, 9600, &mut resumed);
         assert_eq!(stream.acked, 9600);
         assert_eq!(stream.media_at(0.25), 2400, "the second copy of the bytes stands where the first did");
+    }
+
+    #[test]
+    fn halves_of_words_at_the_second_copy_are_not_whole_and_a_word_that_holds_it_is() {
+        let mut stream = Stream::default();
+        // 0.5 s, of which 0.2 s are acknowledged; then the service counts 0.3 s twice.
+        stream.send(0, 16_000);
+        stream.ack(0, 6_400, &mut None);
+        stream.rewind();
+        stream.send(3_200, 16_000);
+        stream.ack(16_000, 25_600, &mut Some(6_400));
+        assert!(stream.is_whole(0.1, 0.35), "before the cut");
+        assert!(!stream.is_whole(0.4, 0.5), "a head: the second copy has it whole");
+        assert!(!stream.is_whole(0.5, 0.6), "a tail: the first copy has it whole");
+        assert!(!stream.is_whole(0.4, 0.6), "a head and another word's tail");
+        assert!(stream.is_whole(0.1, 0.9), "one word, from before both cuts to after them");
+        assert!(stream.is_whole(0.6, 0.75), "after the cut");
     }
 }

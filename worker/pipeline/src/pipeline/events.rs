@@ -162,6 +162,7 @@ impl Pipeline {
             return;
         }
         let note = self.note();
+        self.is_noted |= note.media_zero_at.is_some();
         self.out.push_back(Output::Append { ticket: self.tickets, event, note });
     }
 

@@ -27,6 +27,9 @@ use stop::Stopping;
 /// No RTMP byte for so long is silence worth reporting (design §5).
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 
+/// Of a second of voice there must be a trace, even if the speech service has not answered yet (design §1.2).
+const NOTED_AFTER: u64 = 16_000;
+
 struct Publisher {
     attempt: u32,
     since: Duration,
@@ -56,6 +59,8 @@ pub struct Pipeline {
     started: Duration,
     wall_ms_at_zero: u64,
     media_zero_wall_ms: Option<u64>,
+    /// A record of the log tells media zero: without one, a worker that is lost leaves no trace of what it heard.
+    is_noted: bool,
     lost_samples: u64,
     last_status: &'static str,
     report: Report,
@@ -144,6 +149,9 @@ impl Pipeline {
         }
         if self.stopping.is_some() || now.saturating_sub(self.last_audio) >= crate::speech::SILENCE_AFTER {
             self.close_block();
+        }
+        if !self.is_noted && self.heard >= NOTED_AFTER {
+            self.status("Starting", "SpeechConnecting", "audio arrives; the speech service is being asked");
         }
         loop {
             self.speech.pump(&self.kept, &self.settings, self.ledger.owed(), now);

@@ -128,6 +128,7 @@ impl Pipeline {
             started: now,
             wall_ms_at_zero: wall_ms.saturating_sub(now.as_millis() as u64),
             media_zero_wall_ms: found.zero,
+            is_noted: restored.note.as_ref().is_some_and(|note| note.media_zero_at.is_some()),
             lost_samples: 0,
             last_status: "",
             report: Report::default(),

@@ -171,3 +171,20 @@ fn a_refused_key_is_asked_with_once_and_everything_is_a_gap() {
     assert_eq!((world.posts, verdict.finals), (1, 0));
     assert!(world.log.gaps().count() < 60, "{} gaps", world.log.gaps().count());
 }
+
+/// Seeds that failed once: the heads and tails of words that a service heard twice became words of their own, or stood
+/// for a word whose whole came after them.
+#[test]
+fn halves_of_words_at_a_broken_connection_never_stand_for_words() {
+    for seed in [206, 427, 442, 533, 540, 580, 710, 852, 881, 985] {
+        must_hold(rough(seed));
+    }
+}
+
+/// Seeds that failed once: a pod was lost after seconds of voice, and the log knew nothing of it.
+#[test]
+fn a_pod_that_is_lost_before_the_speech_service_answers_leaves_a_trace() {
+    for seed in [325, 755] {
+        must_hold(wild(seed));
+    }
+}

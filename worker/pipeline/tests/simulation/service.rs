@@ -40,6 +40,8 @@ pub(crate) struct Session {
     /// Bytes received of its stream, acknowledged ones first.
     acked: u64,
     unacked: Vec<u8>,
+    /// Samples of its stream at which a second copy of bytes may begin.
+    seams: Vec<u64>,
     ack_due: u64,
     ears: Recogniser,
     /// Words that are in an utterance already.
@@ -80,6 +82,23 @@ impl Service {
         let word = |word: &Word| format!("t{} {}–{}", word.tone, word.start / 16, word.end / 16);
         let heard = |session: &Session| session.ears.words.iter().map(word).collect::<Vec<_>>().join(", ");
         self.sessions.iter().map(|session| format!("{} heard {}", session.id, heard(session))).collect()
+    }
+
+    /// Tones of words in the middle of which a part was heard twice: their pitch may be read wrongly.
+    pub(crate) fn misheard(&self) -> Vec<usize> {
+        let crosses = |session: &Session, word: &Word| {
+            session.seams.iter().any(|seam| word.start < *seam && *seam < word.end)
+        };
+        let words = |session: &Session| {
+            session
+                .ears
+                .words
+                .iter()
+                .filter(|word| crosses(session, word))
+                .map(|word| word.tone)
+                .collect::<Vec<_>>()
+        };
+        self.sessions.iter().flat_map(words).collect()
     }
 
     fn tell(&mut self, now: u64, what: &str) {
@@ -214,6 +233,7 @@ impl Service {
             let bytes = std::mem::take(&mut session.unacked);
             session.acked += bytes.len() as u64;
             session.ears.push(&bytes);
+            session.seams.push(session.acked / 2);
         }
         session.unacked.clear();
         self.words(now, index);

@@ -208,6 +208,7 @@ impl World {
         for connection in std::mem::take(&mut self.open) {
             self.to_service.push_back((self.now, connection, Frame::Gone));
         }
+        let told = self.under_way.is_some();
         self.waiting.clear();
         if how == Crash::Panic {
             self.incarnation += 1;
@@ -236,6 +237,12 @@ impl World {
             self.now + if how == Crash::Pod { self.rng.u64(4_000..20_000) } else { self.rng.u64(100..3_000) };
         if how == Crash::Pod {
             self.spool = Spool::default();
+            if self.log.note.as_ref().is_none_or(|note| note.media_zero_at.is_none()) {
+                // Nothing durable knows of it: either less than a second was heard, or the log was still being told.
+                let heard: usize = self.heard.iter().map(|(_, pcm)| pcm.len() / 2).sum();
+                assert!(told || heard < 17_600, "{heard} samples were heard, and the log was told nothing");
+                self.heard.clear();
+            }
         }
     }
 
