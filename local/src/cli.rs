@@ -1,13 +1,14 @@
 //! The command line: every flag has the environment variable of contract §6 beside it.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Live, named, replayable transcripts.
 #[derive(Debug, Parser)]
 #[command(
     name = "roomscribe",
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("ROOMSCRIBE_COMMIT"), ")"),
     about,
     max_term_width = 100,
     after_help = "Try `roomscribe demo`: a meeting end to end, no account needed."
@@ -63,12 +64,12 @@ pub(crate) struct Demo {
     pub http_listen: String,
 }
 
-/// Output of `demo` and `tail`.
+/// Output of every command that prints something but a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Captions for people.
+    /// For people.
     Text,
-    /// Wire events, one JSON object per line.
+    /// One JSON object per line: wire events, or session documents.
     Json,
 }
 
@@ -90,10 +91,10 @@ pub(crate) struct Serve {
     /// Public port of the RTMP URL (default: the listening port).
     #[arg(long, env = "RTMP_PORT", value_name = "PORT")]
     pub rtmp_port: Option<String>,
-    /// Local RTMP address.
-    #[arg(long, env = "RTMP_LISTEN", default_value = "127.0.0.1:1935", value_name = "ADDRESS")]
-    pub rtmp_listen: String,
-    /// Local HTTP address; beyond loopback it needs ROOMSCRIBE_API_KEY.
+    /// Local RTMP address (default: 127.0.0.1:1935).
+    #[arg(long, env = "RTMP_LISTEN", value_name = "ADDRESS")]
+    pub rtmp_listen: Option<String>,
+    /// Local HTTP address (default: 127.0.0.1:8080); beyond loopback it needs ROOMSCRIBE_API_KEY.
     #[arg(long, env = "HTTP_LISTEN", value_name = "ADDRESS")]
     pub http_listen: Option<String>,
     /// HTTP port on every address, as platforms set it; HTTP_LISTEN wins.
@@ -111,18 +112,18 @@ pub(crate) struct Serve {
     /// Key of the speech service.
     #[arg(long, env = "GLADIA_API_KEY", hide_env_values = true, value_name = "KEY")]
     pub gladia_api_key: Option<String>,
-    /// Base URL of the speech service.
-    #[arg(long, env = "GLADIA_API_URL", default_value = "https://api.gladia.io", value_name = "URL")]
-    pub gladia_api_url: String,
+    /// Base URL of the speech service (default: https://api.gladia.io).
+    #[arg(long, env = "GLADIA_API_URL", value_name = "URL")]
+    pub gladia_api_url: Option<String>,
     /// `us-west` or `eu-west`.
     #[arg(long, env = "GLADIA_REGION", value_name = "REGION")]
     pub gladia_region: Option<String>,
     /// Where transcripts live (default: ~/.local/share/roomscribe).
     #[arg(long, env = "DATA_DIR", value_name = "FOLDER")]
-    pub data_dir: Option<PathBuf>,
-    /// Finished transcripts are deleted after this many days.
-    #[arg(long, env = "RETENTION_DAYS", default_value = "30", value_name = "DAYS")]
-    pub retention_days: String,
+    pub data_dir: Option<OsString>,
+    /// Finished transcripts are deleted after this many days (default: 30).
+    #[arg(long, env = "RETENTION_DAYS", value_name = "DAYS")]
+    pub retention_days: Option<String>,
     /// Keys of backends, separated by commas.
     #[arg(long, env = "ROOMSCRIBE_API_KEY", hide_env_values = true, value_name = "KEYS")]
     pub api_key: Option<String>,
@@ -186,6 +187,9 @@ pub(crate) enum CaptureChoice {
 pub(crate) struct Start {
     /// The room's name.
     pub room: String,
+    /// Name of the session, for commands and URLs: a-z, 0-9 and - (default: made from the room's name).
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
     /// How audio reaches the session.
     #[arg(long, value_enum, default_value_t = CaptureChoice::Auto)]
     pub capture: CaptureChoice,
@@ -195,9 +199,18 @@ pub(crate) struct Start {
     /// Translate into these languages.
     #[arg(long, value_delimiter = ',', value_name = "CODES")]
     pub translate_to: Vec<String>,
-    /// Words the recogniser should know.
+    /// The language may change from utterance to utterance.
+    #[arg(long)]
+    pub code_switching: bool,
+    /// Words the recogniser should know, each with how it may sound: `Roomscribe=room scribe|rum scribe,Kubernetes`.
     #[arg(long, value_delimiter = ',', value_name = "WORDS")]
     pub vocabulary: Vec<String>,
+    /// Silence that ends an utterance (default: 300).
+    #[arg(long, value_name = "MS")]
+    pub endpointing_milliseconds: Option<u32>,
+    /// Show finished utterances only.
+    #[arg(long)]
+    pub no_partials: bool,
     /// What to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -211,6 +224,9 @@ pub(crate) struct Start {
 pub(crate) struct Named {
     /// Id or name of the session.
     pub session: String,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     /// The gateway.
     #[command(flatten)]
     pub gateway: Gateway,

@@ -7,9 +7,16 @@ use crate::{serve, speech};
 use tracing_subscriber::EnvFilter;
 
 /// Logs go to standard error; standard output belongs to the command's result.
-pub(crate) fn init_logging(cli: &Cli) {
-    let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("warn"));
+pub(crate) fn init_logging(cli: &Cli) -> Result<(), Failure> {
+    let filter = if cli.log.trim().is_empty() { "warn" } else { &cli.log };
+    let filter = EnvFilter::try_new(filter).map_err(|_| {
+        Failure::setting(
+            "RUST_LOG",
+            format_args!("`{filter}` is not a log filter: write e.g. info, or roomscribe_worker=debug"),
+        )
+    })?;
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    Ok(())
 }
 
 /// Runs the command to its end.

@@ -4,10 +4,11 @@
 use crate::cli::{Demo, Format, Gateway};
 use crate::client::{Client, Follower};
 use crate::exit::{self, Failure};
-use crate::serve::{Stack, stop_signal};
-use crate::settings::{Settings, SpeechSettings, address};
+use crate::serve::{Doors, Stack, stop_signal};
+use crate::settings::{Settings, SpeechSettings};
 use crate::speech::Embedded;
-use crate::terminal::Captions;
+use crate::terminal::{Captions, print};
+use crate::values::{address, given};
 use roomscribe_gateway::sessions::{Capture, CaptureMode, CreateSession, SessionDocument, Sessions};
 use roomscribe_sims::audio_file;
 use roomscribe_sims::egress::{AudioSource, Habits, Publisher, publish};
@@ -27,11 +28,13 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     }
     let audio = source(args.audio.clone()).await?;
     let data = DataDir::make()?;
+    let settings = settings(&args, data.0.clone())?;
+    let doors = Doors::open(&settings).await?;
     let embedded = Embedded::start(2).await?;
-    let stack = Stack::start(&settings(&args, data.0.clone())?, Some(&embedded)).await?;
+    let stack = Stack::start(&settings, doors, Some(&embedded)).await?;
     let session = stack.sessions.create(request(&args)).await.map_err(Failure::unavailable)?.session;
-    say(&args, &format!("page  http://{}/#/s/{}", stack.http, session.id));
-    say(&args, &format!("speed {}x; Ctrl-C ends the demo\n", args.speed));
+    say(&args, &format!("page  http://{}/#/s/{}", stack.http, session.id))?;
+    say(&args, &format!("speed {}x; Ctrl-C ends the demo\n", args.speed))?;
     let meeting = play(&args, &stack, &session, audio);
     tokio::select! {
         played = meeting => played?,
@@ -61,21 +64,22 @@ async fn play(
         stack.sessions.stop(&session.id).await.map_err(Failure::unavailable)?;
         Ok::<(), Failure>(())
     };
-    let (published, shown) = tokio::join!(publishing, follower.run(|event| captions.show(event)));
-    published?;
-    shown?;
+    tokio::try_join!(publishing, follower.run(|event| captions.show(event)))?;
     if !args.once {
-        say(args, "\nthe meeting is over; the page stays until Ctrl-C");
+        say(args, "\nthe meeting is over; the page stays until Ctrl-C")?;
         std::future::pending::<()>().await;
     }
     Ok(())
 }
 
 /// For people: never on the standard output of `--format json`.
-fn say(args: &Demo, line: &str) {
+fn say(args: &Demo, line: &str) -> Result<(), Failure> {
     match args.format {
-        Format::Text => println!("{line}"),
-        Format::Json => eprintln!("{line}"),
+        Format::Text => print(line),
+        Format::Json => {
+            eprintln!("{line}");
+            Ok(())
+        }
     }
 }
 
@@ -103,9 +107,17 @@ fn request(args: &Demo) -> CreateSession {
 }
 
 fn settings(args: &Demo, data_dir: PathBuf) -> Result<Settings, Failure> {
-    let http_listen = address("--http-listen", &args.http_listen)?;
+    let listen = given(Some(args.http_listen.clone())).unwrap_or_else(|| "127.0.0.1:0".into());
+    let mut http_listen = address("--http-listen", &listen)?;
+    if http_listen.ip().is_unspecified() {
+        // The address that `serve` has in the same .env.
+        http_listen = ([127, 0, 0, 1], http_listen.port()).into();
+    }
     if !http_listen.ip().is_loopback() {
-        return Err(Failure::setting("--http-listen", "the demo has no keys: it listens on loopback only"));
+        return Err(Failure::setting(
+            "--http-listen",
+            "the demo has no keys and listens on loopback only: write e.g. 127.0.0.1:8080",
+        ));
     }
     Ok(Settings {
         http_listen,

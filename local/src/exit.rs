@@ -30,6 +30,16 @@ impl Failure {
         Self::new(SETTINGS, format_args!("{name}: {what}"))
     }
 
+    /// Whoever read the output has gone (`roomscribe tail … | head`): nothing went wrong, and nobody is left to tell.
+    pub(crate) fn nobody_listens() -> Self {
+        Self::new(0, "")
+    }
+
+    /// Ends well and says nothing.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.code == 0
+    }
+
     /// Something needed is not there.
     pub(crate) fn unavailable(message: impl fmt::Display) -> Self {
         Self::new(UNAVAILABLE, message)

@@ -9,15 +9,19 @@ use roomscribe_worker::metrics::Metrics;
 use roomscribe_worker::pipeline::stream_key::{self, SessionSecret};
 use roomscribe_worker::pipeline::{Exit, Report, Settings, SpeechSettings, State, VocabularyEntry};
 use roomscribe_worker::publish::Writer;
-use roomscribe_worker::registry::Registry;
+use roomscribe_worker::registry::{Ingest, Registry};
 use roomscribe_worker::run::{self, Order, Session};
 use roomscribe_worker::speech_http::SpeechApi;
 use roomscribe_worker::spool::Spool;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+
+/// Between attempts to open a session's files.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What every session of this process shares.
 pub(crate) struct HandsSettings {
@@ -99,10 +103,12 @@ impl Hands {
         self.0.registry.raise_attempt(id, attempt);
     }
 
-    /// Starts the session's task.
+    /// Starts the session's task. Its stream key is good when this returns: a publisher may be quicker than the disk,
+    /// and an egress that is refused does not try again.
     pub(crate) fn begin(&self, stored: &Stored, entries: Arc<Mutex<Entries>>) -> Running {
         let (orders, ordered) = watch::channel(Order::Run);
-        let task = tokio::spawn(self.clone().run(stored.clone(), ordered, entries));
+        let ingest = self.0.registry.open(stored.id.clone(), self.secret(&stored.id), stored.attempt);
+        let task = tokio::spawn(self.clone().run(stored.clone(), ingest, ordered, entries));
         Running { orders, task }
     }
 
@@ -126,20 +132,21 @@ impl Hands {
         SessionSecret::derive(self.0.install.key(), id)
     }
 
-    async fn run(self, stored: Stored, orders: watch::Receiver<Order>, entries: Arc<Mutex<Entries>>) {
+    async fn run(
+        self,
+        stored: Stored,
+        ingest: mpsc::Receiver<Ingest>,
+        mut orders: watch::Receiver<Order>,
+        entries: Arc<Mutex<Entries>>,
+    ) {
         let id = stored.id.clone();
         let (report, mut reported) = watch::channel(Report::default());
-        let session = match self.assemble(&stored, report, orders).await {
-            Ok(session) => session,
-            Err(error) => {
-                tracing::error!(session = %id, %error, "the session cannot run");
-                self.update(&entries, &id, |stored| {
-                    (stored.state, stored.reason) = ("Failed".into(), "StorageFailed".into());
-                    stored.message = format!("{error}; mend DATA_DIR, then start again");
-                });
-                return;
-            }
+        let Some(storage) = self.storage(&id, &mut orders, &entries).await else {
+            self.0.registry.close(&id);
+            self.forget_running(&entries, &id);
+            return;
         };
+        let session = self.assemble(&stored, storage, ingest, report, orders);
         let running = run::run(session);
         tokio::pin!(running);
         let exit = loop {
@@ -154,26 +161,76 @@ impl Hands {
         self.0.registry.close(&id);
         let report = reported.borrow().clone();
         self.update(&entries, &id, |stored| finish(stored, &report, &exit));
+        self.forget_running(&entries, &id);
+    }
+
+    fn forget_running(&self, entries: &Mutex<Entries>, id: &SessionId) {
         let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entries.all.get_mut(&id) {
+        if let Some(entry) = entries.all.get_mut(id) {
             entry.running = None;
         }
     }
 
-    async fn assemble(
+    /// Opens log and spool. While the disk is full or fails, the session says so and tries on; it accepts no
+    /// new publisher before. `None`: it was stopped meanwhile, or its log is over for good.
+    async fn storage(
+        &self,
+        id: &SessionId,
+        orders: &mut watch::Receiver<Order>,
+        entries: &Mutex<Entries>,
+    ) -> Option<(Head, Spool)> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let error = match self.open_storage(id).await {
+                Ok(opened) => {
+                    self.0.registry.hold(id, false);
+                    return Some(opened);
+                }
+                Err(error) => error,
+            };
+            self.0.registry.hold(id, true);
+            let passing = matches!(error, LogError::Full | LogError::Io(_));
+            if wait == FIRST_WAIT {
+                tracing::error!(session = %id, %error, passing, "the session's files cannot be opened; mend DATA_DIR");
+            }
+            self.update(entries, id, |stored| unstored(stored, &error, passing));
+            if !passing {
+                return None;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+                stop = stopped(orders) => {
+                    if stop {
+                        self.update(entries, id, |stored| {
+                            stored.state = "Failed".into();
+                            stored.completed_at = Some(timestamp());
+                        });
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn open_storage(&self, id: &SessionId) -> Result<(Head, Spool), LogError> {
+        let head = self.0.log.open(id).await?;
+        Ok((head, Spool::open(&stored::folder(&self.0.data_dir, id).join("spool"))?))
+    }
+
+    fn assemble(
         &self,
         stored: &Stored,
+        (head, spool): (Head, Spool),
+        ingest: mpsc::Receiver<Ingest>,
         report: watch::Sender<Report>,
         orders: watch::Receiver<Order>,
-    ) -> Result<Session, LogError> {
-        let HandsSettings { log, registry, speech, metrics, data_dir, .. } = &*self.0;
+    ) -> Session {
+        let HandsSettings { log, registry, speech, metrics, .. } = &*self.0;
         let id = &stored.id;
-        let head: Head = log.open(id).await?;
-        let spool = Spool::open(&stored::folder(data_dir, id).join("spool"))?;
         let generation = Generation(stored.attempt.max(head.generation.0));
-        Ok(Session {
+        Session {
             settings: self.settings(stored, generation),
-            ingest: registry.open(id.clone(), self.secret(id), stored.attempt),
+            ingest,
             registry: registry.clone(),
             writer: Writer::new(log.clone(), id.clone(), generation, metrics.clone()),
             head,
@@ -182,7 +239,7 @@ impl Hands {
             metrics: metrics.clone(),
             report,
             orders,
-        })
+        }
     }
 
     fn settings(&self, stored: &Stored, generation: Generation) -> Settings {
@@ -228,6 +285,32 @@ fn speech_settings(spec: &SpeechSpec) -> SpeechSettings {
     }
 }
 
+/// True: stop for good; false: another process goes on.
+async fn stopped(orders: &mut watch::Receiver<Order>) -> bool {
+    match orders.wait_for(|order| *order != Order::Run).await {
+        Ok(order) => matches!(*order, Order::Stop(_)),
+        Err(_) => false,
+    }
+}
+
+/// The session's files cannot be opened.
+fn unstored(stored: &mut Stored, error: &LogError, passing: bool) {
+    (stored.state, stored.reason) = match (passing, error) {
+        (true, LogError::Full) => ("Recovering".into(), "StorageFull".into()),
+        (true, _) => ("Recovering".into(), "StorageFailed".into()),
+        (false, _) => ("Failed".into(), "StorageFailed".into()),
+    };
+    stored.message = match error {
+        LogError::Full => {
+            "the disk that holds DATA_DIR is full: free space, the session then begins by itself".into()
+        }
+        error => format!("{error}; mend DATA_DIR, then start again"),
+    };
+    if !passing {
+        stored.completed_at = Some(timestamp());
+    }
+}
+
 /// What people see while the session runs.
 fn show(stored: &mut Stored, report: &Report) {
     if stored.started_at.is_none() && report.media_ms > 0 {
@@ -245,6 +328,11 @@ fn show(stored: &mut Stored, report: &Report) {
         (_, "refused", reason) => {
             ("Failed", reason, "the speech service refused the session's options: mend `speech`")
         }
+        (_, "retrying", "RateLimited") => (
+            "Recovering",
+            "RateLimited",
+            "the speech account's limit is reached: trying again; end other sessions, or raise the limit there",
+        ),
         (_, "retrying", reason) => ("Recovering", reason, "the speech service does not answer: trying again"),
         (State::Listening, ..) => {
             ("WaitingForAudio", "WaitingForPublisher", "publish RTMP to the URL in `ingest`")

@@ -1,5 +1,6 @@
 //! The `roomscribe` command: parses, runs, and turns failures into exit codes (contract §6).
 
+mod arguments;
 mod cli;
 mod client;
 mod commands;
@@ -15,33 +16,30 @@ mod settings;
 mod speech;
 mod stored;
 mod terminal;
+mod values;
 
-use clap::Parser;
+use arguments::Asked;
+use exit::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Settings come from flags, then the environment, then .env: what is set already is not overwritten.
-    let _ = dotenvy::dotenv();
-    let cli = match cli::Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(exit::SETTINGS) } else { ExitCode::SUCCESS };
-        }
-    };
-    commands::init_logging(&cli);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("roomscribe: cannot start: {error}");
-            return ExitCode::from(exit::UNAVAILABLE);
-        }
-    };
-    match runtime.block_on(commands::run(cli)) {
+    match start() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_silent() => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("roomscribe: {failure}");
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn start() -> Result<(), Failure> {
+    let cli = match arguments::parse()? {
+        Asked::Run(cli) => *cli,
+        Asked::Print(text) => return terminal::print(text.trim_end()),
+    };
+    commands::init_logging(&cli)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::unavailable(format_args!("cannot start: {error}")))?;
+    runtime.block_on(commands::run(cli))
 }

@@ -1,20 +1,23 @@
 //! `roomscribe serve`: everything in one process, from flags, environment and `.env`.
 
 use crate::cli;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::hands::{Hands, HandsSettings};
 use crate::install::Install;
 use crate::sessions::LocalSessions;
 use crate::settings::{Settings, SpeechSettings};
 use crate::speech::{Embedded, bind};
+use crate::terminal::print;
+use crate::values::url_host;
 use roomscribe_gateway::{Auth, Config, Secret};
-use roomscribe_transcript::Log;
 use roomscribe_transcript::file::FileLog;
+use roomscribe_transcript::{Log, LogError};
 use roomscribe_worker::connection::ConnectionSettings;
 use roomscribe_worker::door;
 use roomscribe_worker::metrics::Metrics;
 use roomscribe_worker::registry::Registry;
 use roomscribe_worker::speech_http::SpeechApi;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,13 +33,15 @@ const SWEEP: Duration = Duration::from_secs(3600);
 
 /// `roomscribe serve`.
 pub(crate) async fn run(args: cli::Serve) -> Result<(), Failure> {
-    let settings = Settings::check(args)?;
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let settings = Settings::check(args, set)?;
+    let doors = Doors::open(&settings).await?;
     let embedded = match &settings.speech {
         SpeechSettings::Embedded => Some(Embedded::start(settings.max_sessions).await?),
         SpeechSettings::Remote { .. } => None,
     };
-    let stack = Stack::start(&settings, embedded.as_ref()).await?;
-    stack.announce(&settings);
+    let stack = Stack::start(&settings, doors, embedded.as_ref()).await?;
+    stack.announce(&settings)?;
     stop_signal().await;
     eprintln!("stopping: open sessions are kept for the next start; press Ctrl-C again to stop now");
     tokio::select! {
@@ -49,28 +54,69 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Everything that another process can hold: taken before anything is fetched, loaded or begun.
+pub(crate) struct Doors {
+    http: TcpListener,
+    rtmp: TcpListener,
+    metrics: Option<TcpListener>,
+    install: Install,
+    log: Log,
+}
+
+impl Doors {
+    /// A taken port or folder ends here, with its setting's name.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
+        prepare(&settings.data_dir)?;
+        let log = FileLog::open(&settings.data_dir).map_err(|error| match error {
+            LogError::Locked { .. } => Failure::new(
+                exit::UNAVAILABLE,
+                format_args!(
+                    "DATA_DIR: {} is in use by another roomscribe: stop that one, or choose another folder",
+                    settings.data_dir.display()
+                ),
+            ),
+            error => Failure::setting("DATA_DIR", error),
+        })?;
+        let install = Install::open(&settings.data_dir)?;
+        let metrics = match settings.metrics_listen {
+            Some(address) => Some(bind("METRICS_LISTEN", address).await?),
+            None => None,
+        };
+        Ok(Self {
+            http: bind("HTTP_LISTEN", settings.http_listen).await?,
+            rtmp: bind("RTMP_LISTEN", settings.rtmp_listen).await?,
+            metrics,
+            install,
+            log: Log::File(Arc::new(log)),
+        })
+    }
+}
+
 /// Gateway, door and sessions of one process.
 pub(crate) struct Stack {
     /// Where HTTP listens.
     pub http: SocketAddr,
     /// The sessions.
     pub sessions: Arc<LocalSessions>,
+    /// `HOST:PORT` of the RTMP URLs.
+    rtmp: String,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
 impl Stack {
-    /// Binds everything, then starts everything: a taken port ends here with its setting's name.
-    pub(crate) async fn start(settings: &Settings, embedded: Option<&Embedded>) -> Result<Self, Failure> {
-        prepare(&settings.data_dir)?;
-        let install = Install::open(&settings.data_dir)?;
-        let log = FileLog::open(&settings.data_dir).map_err(|error| Failure::setting("DATA_DIR", error))?;
-        let log = Log::File(Arc::new(log));
-        let http = bind("HTTP_LISTEN", settings.http_listen).await?;
-        let rtmp = bind("RTMP_LISTEN", settings.rtmp_listen).await?;
+    /// Starts everything behind the doors.
+    pub(crate) async fn start(
+        settings: &Settings,
+        doors: Doors,
+        embedded: Option<&Embedded>,
+    ) -> Result<Self, Failure> {
+        let Doors { http, rtmp, metrics: scraped, install, log } = doors;
         let http_address = http.local_addr().map_err(Failure::unavailable)?;
         let rtmp_address = rtmp.local_addr().map_err(Failure::unavailable)?;
         let (registry, metrics) = (Registry::default(), Metrics::new());
+        let rtmp_host = settings.rtmp_host.clone().unwrap_or_else(|| url_host(rtmp_address.ip()));
+        let rtmp_port = settings.rtmp_port.unwrap_or_else(|| rtmp_address.port());
         let hands = Hands::new(HandsSettings {
             install,
             log: log.clone(),
@@ -78,36 +124,29 @@ impl Stack {
             speech: speech_api(settings, embedded)?,
             metrics: metrics.clone(),
             data_dir: settings.data_dir.clone(),
-            rtmp_host: settings.rtmp_host.clone().unwrap_or_else(|| rtmp_address.ip().to_string()),
-            rtmp_port: settings.rtmp_port.unwrap_or_else(|| rtmp_address.port()),
+            rtmp_host: rtmp_host.clone(),
+            rtmp_port,
             rollover: Duration::from_secs(settings.speech_rollover_seconds),
         });
         let sessions = LocalSessions::open(hands, settings.data_dir.clone(), settings.max_sessions)
             .map_err(|error| Failure::setting("DATA_DIR", error))?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let door = door::serve(
+        tasks.spawn(door::serve(
             rtmp,
             registry,
             ConnectionSettings::default(),
             metrics.clone(),
             told(stopped.clone()),
             DOOR_GRACE,
-        );
-        tasks.spawn(door);
+        ));
         let gateway = roomscribe_gateway::app(gateway_config(settings), sessions.clone(), log.clone());
-        let closed = told(stopped.clone());
-        tasks.spawn(async move {
-            if let Err(error) = gateway.serve(http, closed).await {
-                tracing::error!(%error, "the HTTP server ended");
-            }
-        });
-        if let Some(address) = settings.metrics_listen {
-            let listener = bind("METRICS_LISTEN", address).await?;
+        tasks.spawn(serve_http(gateway, http, told(stopped.clone())));
+        if let Some(listener) = scraped {
             tasks.spawn(serve_metrics(listener, metrics, told(stopped.clone())));
         }
         tasks.spawn(sweep(log, sessions.clone(), settings.retention_days, told(stopped)));
-        Ok(Self { http: http_address, sessions, stop, tasks })
+        Ok(Self { http: http_address, sessions, rtmp: format!("{rtmp_host}:{rtmp_port}"), stop, tasks })
     }
 
     /// Sessions first (their publishers and speech sessions drain), then the doors.
@@ -117,16 +156,46 @@ impl Stack {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn announce(&self, settings: &Settings) {
+    fn announce(&self, settings: &Settings) -> Result<(), Failure> {
         let speech = match &settings.speech {
             SpeechSettings::Embedded => "on this machine (English)".to_owned(),
             SpeechSettings::Remote { url, .. } => url.clone(),
         };
-        let page = settings.public_url.clone().unwrap_or_else(|| format!("http://{}", self.http));
-        println!("page       {page}/");
-        println!("speech     {speech}");
-        println!("data       {}", settings.data_dir.display());
-        println!("next       ROOMSCRIBE_URL={page} roomscribe start my-room --capture push");
+        let own = format!("http://{}:{}", url_host(self.http.ip()), self.http.port());
+        let page = settings.public_url.clone().unwrap_or_else(|| own.clone());
+        print(format_args!("page       {page}/"))?;
+        print(format_args!("rtmp       {}", self.rtmp))?;
+        print(format_args!("speech     {speech}"))?;
+        print(format_args!("data       {}", settings.data_dir.display()))?;
+        print(format_args!(
+            "next       {}roomscribe start my-room --capture push",
+            client_settings(settings, &own)
+        ))?;
+        if settings.rtmp_host.is_none() && settings.rtmp_listen.ip().is_unspecified() {
+            eprintln!(
+                "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name that publishers elsewhere use",
+                self.rtmp
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What the client commands need in their environment here.
+fn client_settings(settings: &Settings, own: &str) -> String {
+    let url =
+        if own == crate::client::DEFAULT_URL { String::new() } else { format!("ROOMSCRIBE_URL={own} ") };
+    let key = if settings.api_keys.is_empty() { "" } else { "ROOMSCRIBE_API_KEY=… " };
+    url + key
+}
+
+async fn serve_http(
+    gateway: roomscribe_gateway::Gateway,
+    listener: TcpListener,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) {
+    if let Err(error) = gateway.serve(listener, stopped).await {
+        tracing::error!(%error, "the HTTP server ended");
     }
 }
 
@@ -152,17 +221,31 @@ fn gateway_config(settings: &Settings) -> Config {
     Config { allowed_origins, public_url, ..Config::new(auth) }
 }
 
+/// A full disk is no reason to hide the transcripts on it: sessions say it themselves.
 fn prepare(data_dir: &Path) -> Result<(), Failure> {
-    let unusable = |error: std::io::Error| {
+    let unusable = |error: io::Error| {
         Failure::setting(
             "DATA_DIR",
-            format_args!("{}: {error}; choose a folder that can be written", data_dir.display()),
+            format_args!(
+                "{} cannot be used: {error}; choose a folder that can be written",
+                data_dir.display()
+            ),
         )
     };
     std::fs::create_dir_all(data_dir).map_err(unusable)?;
     let probe = data_dir.join(".probe");
-    std::fs::write(&probe, b"x").map_err(unusable)?;
-    std::fs::remove_file(&probe).map_err(unusable)
+    let written = std::fs::write(&probe, b"x");
+    let _ = std::fs::remove_file(&probe);
+    match written {
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            eprintln!(
+                "DATA_DIR: the disk that holds {} is full: no session can start until space is freed",
+                data_dir.display()
+            );
+            Ok(())
+        }
+        result => result.map_err(unusable),
+    }
 }
 
 async fn sweep(log: Log, sessions: Arc<LocalSessions>, days: u32, stopped: impl Future<Output = ()>) {

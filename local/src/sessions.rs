@@ -112,7 +112,11 @@ impl LocalSessions {
         let id = SessionId::parse(&uuid::Uuid::now_v7().to_string())
             .ok_or_else(|| SessionsError::Unavailable("no id".into()))?;
         let stored = Stored::new(id.clone(), name, request, timestamp());
-        stored.save(&self.data_dir).map_err(|error| disk(&error))?;
+        stored.save(&self.data_dir).map_err(|error| {
+            // What a full disk left of it would only be in the way.
+            let _ = std::fs::remove_dir_all(stored::folder(&self.data_dir, &id));
+            disk(&error)
+        })?;
         let running = Some(self.hands.begin(&stored, self.entries.clone()));
         let entry = Entry { stored, running };
         let session = self.document(&entry);

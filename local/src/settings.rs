@@ -3,13 +3,19 @@
 
 use crate::cli::{Serve, SpeechChoice};
 use crate::exit::Failure;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use crate::values::{self, address, given};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// The default of `GLADIA_API_URL`: the one that always needs a key.
 const GLADIA: &str = "https://api.gladia.io";
-/// HS256 with a shorter secret can be guessed (RFC 7518 §3.2).
-const JWT_SECRET_BYTES: usize = 32;
+/// Settings of other installations. Doing without them in silence would be a lie.
+const FOREIGN: &[(&str, &str)] = &[
+    ("TLS_CERT", "this program speaks plain HTTP: end TLS in a proxy and set PUBLIC_URL"),
+    ("TLS_KEY", "this program speaks plain HTTP: end TLS in a proxy and set PUBLIC_URL"),
+    ("ROOMSCRIBE_JWKS_URL", "is not supported here: sign viewers' tokens with ROOMSCRIBE_JWT_SECRET"),
+    ("NATS_URL", "is not supported here: transcripts are files in DATA_DIR"),
+];
 
 /// Checked settings of `serve`.
 pub(crate) struct Settings {
@@ -59,44 +65,43 @@ pub(crate) enum SpeechSettings {
 }
 
 impl Settings {
-    /// Checks the flags.
-    pub(crate) fn check(args: Serve) -> Result<Self, Failure> {
+    /// Checks the flags; `environment` is asked for settings that have no flag.
+    pub(crate) fn check(args: Serve, environment: impl Fn(&str) -> bool) -> Result<Self, Failure> {
+        if let Some((name, mend)) = FOREIGN.iter().find(|(name, _)| environment(name)) {
+            return Err(Failure::setting(name, mend));
+        }
         let speech = speech(&args)?;
         let http_listen = http_listen(&args)?;
-        let api_keys = list(args.api_key.as_deref());
+        let api_keys = values::keys("ROOMSCRIBE_API_KEY", args.api_key.as_deref())?;
         if !http_listen.ip().is_loopback() && api_keys.is_empty() {
-            return Err(Failure::setting(
-                "HTTP_LISTEN",
-                format_args!(
-                    "{http_listen} is reachable from outside: set ROOMSCRIBE_API_KEY, or listen on 127.0.0.1"
-                ),
-            ));
+            return Err(exposed(&args, http_listen));
         }
-        if let Some(key) = api_keys.iter().find(|key| key.len() < 16) {
-            let length = key.len();
-            return Err(Failure::setting(
-                "ROOMSCRIBE_API_KEY",
-                format_args!("a key of {length} characters can be guessed: use at least 16"),
-            ));
-        }
+        let rtmp_listen = given(args.rtmp_listen).unwrap_or_else(|| "127.0.0.1:1935".into());
+        let (metrics, host) = (given(args.metrics_listen), given(args.rtmp_host));
+        let (port, url) = (given(args.rtmp_port), given(args.public_url));
+        let days = given(args.retention_days).unwrap_or_else(|| "30".into());
         Ok(Self {
             http_listen,
             speech,
             api_keys,
-            rtmp_listen: address("RTMP_LISTEN", &args.rtmp_listen)?,
-            metrics_listen: args
-                .metrics_listen
-                .as_deref()
-                .map(|text| address("METRICS_LISTEN", text))
+            rtmp_listen: address("RTMP_LISTEN", &rtmp_listen)?,
+            metrics_listen: metrics.map(|text| address("METRICS_LISTEN", &text)).transpose()?,
+            rtmp_host: host.map(|text| values::host("RTMP_HOST", &text)).transpose()?,
+            rtmp_port: port.map(|text| values::port("RTMP_PORT", &text)).transpose()?,
+            data_dir: match args.data_dir.filter(|folder| !folder.is_empty()) {
+                Some(folder) => folder.into(),
+                None => default_data_dir()?,
+            },
+            retention_days: values::days("RETENTION_DAYS", &days)?,
+            jwt_secret: given(args.jwt_secret)
+                .map(|secret| values::jwt_secret("ROOMSCRIBE_JWT_SECRET", secret))
                 .transpose()?,
-            rtmp_host: args.rtmp_host.map(rtmp_host).transpose()?,
-            rtmp_port: args.rtmp_port.as_deref().map(|text| port("RTMP_PORT", text)).transpose()?,
-            data_dir: args.data_dir.map_or_else(default_data_dir, Ok)?,
-            retention_days: days(&args.retention_days)?,
-            jwt_secret: args.jwt_secret.map(jwt_secret).transpose()?,
-            allowed_origins: list(args.allowed_origins.as_deref()),
-            public_url: args.public_url.map(public_url).transpose()?,
-            max_sessions: args.max_sessions,
+            allowed_origins: values::origins(
+                "ALLOWED_ORIGINS",
+                args.allowed_origins.as_deref().unwrap_or_default(),
+            )?,
+            public_url: url.map(|text| values::url("PUBLIC_URL", &text)).transpose()?,
+            max_sessions: values::count("--max-sessions", args.max_sessions)?,
             speech_rollover_seconds: rollover(args.speech_rollover_seconds)?,
         })
     }
@@ -106,98 +111,48 @@ fn speech(args: &Serve) -> Result<SpeechSettings, Failure> {
     if args.speech == SpeechChoice::Local {
         return Ok(SpeechSettings::Embedded);
     }
-    let url = args.gladia_api_url.trim_end_matches('/').to_owned();
-    if !url.starts_with("https://") && !url.starts_with("http://") {
-        return Err(Failure::setting(
-            "GLADIA_API_URL",
-            format_args!("`{url}` must begin with https:// or http://"),
-        ));
-    }
-    let key = args.gladia_api_key.clone().unwrap_or_default();
+    let url = given(args.gladia_api_url.clone()).unwrap_or_else(|| GLADIA.to_owned());
+    let url = values::url("GLADIA_API_URL", &url)?;
+    let key = given(args.gladia_api_key.clone()).unwrap_or_default();
     if key.is_empty() && url == GLADIA {
         return Err(Failure::setting(
             "GLADIA_API_KEY",
             "is not set: set it, or use --speech local (English, no account)",
         ));
     }
-    match args.gladia_region.as_deref() {
-        None | Some("us-west" | "eu-west") => {}
-        Some(other) => {
-            return Err(Failure::setting(
-                "GLADIA_REGION",
-                format_args!("`{other}` is neither us-west nor eu-west"),
-            ));
-        }
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::setting(
+            "GLADIA_API_KEY",
+            "has a character that no HTTP header takes: copy it again",
+        ));
     }
-    Ok(SpeechSettings::Remote { url, key, region: args.gladia_region.clone() })
-}
-
-fn http_listen(args: &Serve) -> Result<SocketAddr, Failure> {
-    match (&args.http_listen, &args.port) {
-        (Some(text), _) => address("HTTP_LISTEN", text),
-        (None, Some(text)) => Ok(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port("PORT", text)?)),
-        (None, None) => Ok(SocketAddr::from(([127, 0, 0, 1], 8080))),
-    }
-}
-
-/// `host:port`, `:port` or a bare port, for a listener.
-pub(crate) fn address(name: &str, text: &str) -> Result<SocketAddr, Failure> {
-    let wrong =
-        || Failure::setting(name, format_args!("`{text}` is not an address: write e.g. 127.0.0.1:8080"));
-    let whole = match text.strip_prefix(':') {
-        Some(port) => format!("0.0.0.0:{port}"),
-        None if text.parse::<u16>().is_ok() => format!("127.0.0.1:{text}"),
-        None => text.to_owned(),
-    };
-    whole.to_socket_addrs().map_err(|_| wrong())?.next().ok_or_else(wrong)
-}
-
-fn port(name: &str, text: &str) -> Result<u16, Failure> {
-    match text.trim().parse() {
-        Ok(port) if port > 0 => Ok(port),
-        _ => Err(Failure::setting(
-            name,
-            format_args!("`{text}` is not a port: write a number from 1 to 65535"),
+    let region = given(args.gladia_region.clone());
+    match region.as_deref() {
+        None | Some("us-west" | "eu-west") => Ok(SpeechSettings::Remote { url, key, region }),
+        Some(other) => Err(Failure::setting(
+            "GLADIA_REGION",
+            format_args!("`{other}` is no region: write us-west or eu-west"),
         )),
     }
 }
 
-fn rtmp_host(host: String) -> Result<String, Failure> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
-    if host.is_empty() || !host.chars().all(plain) {
-        return Err(Failure::setting(
-            "RTMP_HOST",
-            format_args!("`{host}` is not a host: no scheme, no path, no port"),
-        ));
-    }
-    Ok(host)
-}
-
-fn days(text: &str) -> Result<u32, Failure> {
-    match text.trim().parse() {
-        Ok(days) if days > 0 => Ok(days),
-        _ => Err(Failure::setting("RETENTION_DAYS", format_args!("`{text}` is not a number of days from 1"))),
+fn http_listen(args: &Serve) -> Result<SocketAddr, Failure> {
+    match (given(args.http_listen.clone()), given(args.port.clone())) {
+        (Some(text), _) => address("HTTP_LISTEN", &text),
+        (None, Some(text)) => Ok(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), values::port("PORT", &text)?)),
+        (None, None) => Ok(SocketAddr::from(([127, 0, 0, 1], 8080))),
     }
 }
 
-fn jwt_secret(secret: String) -> Result<String, Failure> {
-    if secret.len() < JWT_SECRET_BYTES {
-        return Err(Failure::setting(
-            "ROOMSCRIBE_JWT_SECRET",
-            "is shorter than 32 bytes: make one with `openssl rand -hex 32`",
-        ));
-    }
-    Ok(secret)
-}
-
-fn public_url(url: String) -> Result<String, Failure> {
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        return Err(Failure::setting(
-            "PUBLIC_URL",
-            format_args!("`{url}` must begin with http:// or https://"),
-        ));
-    }
-    Ok(url.trim_end_matches('/').to_owned())
+/// Names the setting that was given.
+fn exposed(args: &Serve, address: SocketAddr) -> Failure {
+    let name = if given(args.http_listen.clone()).is_some() { "HTTP_LISTEN" } else { "PORT" };
+    Failure::setting(
+        name,
+        format_args!(
+            "{address} is reachable from outside: set ROOMSCRIBE_API_KEY, or listen on 127.0.0.1 (HTTP_LISTEN)"
+        ),
+    )
 }
 
 fn rollover(seconds: u64) -> Result<u64, Failure> {
@@ -210,20 +165,11 @@ fn rollover(seconds: u64) -> Result<u64, Failure> {
     Ok(seconds)
 }
 
-fn list(text: Option<&str>) -> Vec<String> {
-    text.unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
 fn default_data_dir() -> Result<PathBuf, Failure> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
     let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
     base.map(|base| base.join("roomscribe"))
-        .ok_or_else(|| Failure::setting("DATA_DIR", "is not set and there is no HOME"))
+        .ok_or_else(|| Failure::setting("DATA_DIR", "is not set and there is no HOME: set it to a folder"))
 }
 
 #[cfg(test)]
@@ -235,7 +181,7 @@ mod tests {
     fn check(flags: &[&str]) -> Result<Settings, Failure> {
         let words = ["roomscribe", "serve"].iter().chain(flags);
         match Cli::try_parse_from(words).map(|cli| cli.command) {
-            Ok(Command::Serve(serve)) => Settings::check(*serve),
+            Ok(Command::Serve(serve)) => Settings::check(*serve, |_| false),
             other => panic!("{other:?}"),
         }
     }
@@ -244,24 +190,60 @@ mod tests {
     fn a_wrong_setting_ends_with_64_and_a_line_that_names_it() {
         let cases: &[(&[&str], &str)] = &[
             (&[], "GLADIA_API_KEY"),
+            (&["--gladia-api-key", "k\u{e9}y"], "GLADIA_API_KEY"),
             (&["--speech", "local", "--http-listen", "0.0.0.0:8080"], "HTTP_LISTEN"),
-            (&["--speech", "local", "--port", "8080"], "HTTP_LISTEN"),
+            (&["--speech", "local", "--port", "8080"], "PORT"),
+            (&["--speech", "local", "--port", "web"], "PORT"),
             (&["--speech", "local", "--http-listen", "nonsense"], "HTTP_LISTEN"),
             (&["--speech", "local", "--rtmp-listen", "127.0.0.1:99999"], "RTMP_LISTEN"),
+            (&["--speech", "local", "--metrics-listen", "here"], "METRICS_LISTEN"),
             (&["--speech", "local", "--rtmp-host", "rtmp://x/y"], "RTMP_HOST"),
+            (&["--speech", "local", "--rtmp-host", "example.com:1935"], "RTMP_HOST"),
             (&["--speech", "local", "--rtmp-port", "0"], "RTMP_PORT"),
             (&["--speech", "local", "--retention-days", "0"], "RETENTION_DAYS"),
             (&["--speech", "local", "--api-key", "short"], "ROOMSCRIBE_API_KEY"),
             (&["--speech", "local", "--jwt-secret", "short"], "ROOMSCRIBE_JWT_SECRET"),
             (&["--speech", "local", "--public-url", "example.com"], "PUBLIC_URL"),
+            (&["--speech", "local", "--allowed-origins", "example.com"], "ALLOWED_ORIGINS"),
+            (&["--speech", "local", "--max-sessions", "0"], "--max-sessions"),
+            (&["--speech", "local", "--speech-rollover-seconds", "1"], "--speech-rollover-seconds"),
             (&["--gladia-api-url", "gladia.io"], "GLADIA_API_URL"),
             (&["--gladia-api-key", "k", "--gladia-region", "moon"], "GLADIA_REGION"),
         ];
         for (flags, setting) in cases {
             let Err(failure) = check(flags) else { panic!("{flags:?} passed") };
             assert_eq!(failure.code, crate::exit::SETTINGS, "{flags:?}");
-            assert!(failure.to_string().starts_with(setting), "{flags:?}: {failure}");
+            let line = failure.to_string();
+            assert!(line.starts_with(&format!("{setting}: ")) && !line.contains('\n'), "{flags:?}: {line}");
         }
+    }
+
+    #[test]
+    fn an_empty_setting_is_no_setting() {
+        let mut flags = vec!["--speech", "local"];
+        for name in
+            ["rtmp-host", "rtmp-port", "rtmp-listen", "http-listen", "port", "metrics-listen", "public-url"]
+        {
+            flags.push(Box::leak(format!("--{name}=").into_boxed_str()));
+        }
+        flags.extend([
+            "--retention-days=",
+            "--api-key=",
+            "--jwt-secret=",
+            "--allowed-origins=",
+            "--data-dir=",
+        ]);
+        let settings = check(&flags).unwrap();
+        assert_eq!((settings.rtmp_listen.port(), settings.retention_days), (1935, 30));
+        assert!(settings.rtmp_host.is_none() && settings.jwt_secret.is_none());
+    }
+
+    #[test]
+    fn a_setting_of_another_installation_is_not_ignored() {
+        let words = ["roomscribe", "serve", "--speech", "local"];
+        let Ok(Command::Serve(serve)) = Cli::try_parse_from(words).map(|cli| cli.command) else { panic!() };
+        let failure = Settings::check(*serve, |name| name == "TLS_CERT").err().unwrap();
+        assert!(failure.to_string().starts_with("TLS_CERT: "), "{failure}");
     }
 
     #[test]

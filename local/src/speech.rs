@@ -2,7 +2,8 @@
 
 use crate::cli;
 use crate::exit::{self, Failure};
-use crate::settings::address;
+use crate::terminal::print;
+use crate::values::{self, address};
 use roomscribe_speech::model_files::{self, Progress};
 use roomscribe_speech::{Config, Limits, RecogniserKind, Script};
 use std::io::{IsTerminal, Write};
@@ -15,30 +16,24 @@ use tokio::task::JoinHandle;
 /// `roomscribe speech`.
 pub(crate) async fn run(args: cli::Speech) -> Result<(), Failure> {
     let listen = address("--listen", &args.listen)?;
-    let keys: Vec<String> = args
-        .api_key
-        .as_deref()
-        .unwrap_or_default()
-        .split(',')
-        .filter(|key| !key.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let keys = values::list(args.api_key.as_deref());
+    let max_sessions = values::count("--max-sessions", args.max_sessions)?;
     if !listen.ip().is_loopback() && keys.is_empty() {
         return Err(Failure::setting(
             "--listen",
             format_args!("{listen} is reachable from outside: set SPEECH_API_KEY, or listen on 127.0.0.1"),
         ));
     }
+    let listener = bind("--listen", listen).await?;
     let recogniser = match &args.script {
         Some(path) => RecogniserKind::Scripted(script(path)?),
         None => moonshine().await?,
     };
-    let listener = bind("--listen", listen).await?;
     let shown = listener.local_addr().unwrap_or(listen);
-    println!(
+    print(format_args!(
         "speech server at http://{shown} (Gladia v2 live protocol); use it with GLADIA_API_URL=http://{shown}"
-    );
-    let config = Config { keys, limits: limits(args.max_sessions), ..Config::new(recogniser) };
+    ))?;
+    let config = Config { keys, limits: limits(max_sessions), ..Config::new(recogniser) };
     roomscribe_speech::serve(listener, config, crate::serve::stop_signal())
         .await
         .map_err(Failure::unavailable)
@@ -112,7 +107,7 @@ pub(crate) async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListen
 
 /// A roll-over overlaps two speech sessions of one room.
 fn limits(max_sessions: usize) -> Limits {
-    Limits { sessions: max_sessions * 2, ..Limits::default() }
+    Limits { sessions: max_sessions.saturating_mul(2), ..Limits::default() }
 }
 
 /// Progress on standard error: one line that is rewritten on a terminal, one line per step elsewhere.

@@ -32,5 +32,8 @@ pub(crate) async fn export(args: Export) -> Result<(), Failure> {
 }
 
 fn unwritable(path: &std::path::Path, error: std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Failure::nobody_listens();
+    }
     Failure::unavailable(format_args!("cannot write {}: {error}", path.display()))
 }

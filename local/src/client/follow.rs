@@ -6,6 +6,7 @@ use crate::cli::Tail;
 use crate::exit::{self, Failure};
 use crate::terminal::Captions;
 use futures_util::StreamExt;
+use reqwest::Method;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -14,6 +15,8 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// From TCP connect to the upgrade's answer.
+const CONNECT: Duration = Duration::from_secs(15);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The gateway sends a heartbeat at least this often, so silence means a dead connection.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -32,7 +35,12 @@ pub(crate) struct Follower {
     session: String,
     after: u64,
     epoch: Option<String>,
+    connected: bool,
 }
+
+/// Where events go; an error ends the following.
+pub(crate) trait Show: FnMut(&Value) -> Result<(), Failure> {}
+impl<F: FnMut(&Value) -> Result<(), Failure>> Show for F {}
 
 /// Why one connection ended.
 enum Cut {
@@ -47,11 +55,13 @@ enum Cut {
 impl Follower {
     /// Begins after the offset `after`.
     pub(crate) fn new(client: Client, session: String, after: u64) -> Self {
-        Self { client, session, after, epoch: None }
+        Self { client, session, after, epoch: None, connected: false }
     }
 
     /// Calls `show` with every frame in order, durable events exactly once; returns after the session's end.
-    pub(crate) async fn run(mut self, mut show: impl FnMut(&Value)) -> Result<(), Failure> {
+    pub(crate) async fn run(mut self, mut show: impl Show) -> Result<(), Failure> {
+        // A wrong URL, key or name is said at once, in the gateway's own words; later cuts are waited out.
+        self.client.send(self.client.request(Method::GET, &self.path())).await?;
         let mut wait = FIRST_WAIT;
         loop {
             let before = self.after;
@@ -60,21 +70,34 @@ impl Follower {
                 Cut::Refused(failure) => return Err(failure),
                 Cut::Broken => {}
             }
+            if self.connected {
+                self.connected = false;
+                eprintln!(
+                    "the connection to {} broke after offset {}: resuming",
+                    self.client.base, self.after
+                );
+            }
             wait = if self.after > before { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
             tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
         }
     }
 
-    async fn watch(&mut self, show: &mut impl FnMut(&Value)) -> Cut {
+    fn path(&self) -> String {
+        format!("/v1/sessions/{}", segment(&self.session))
+    }
+
+    async fn watch(&mut self, show: &mut impl Show) -> Cut {
         let request = match self.request() {
             Ok(request) => request,
             Err(failure) => return Cut::Refused(failure),
         };
-        let mut socket = match tokio_tungstenite::connect_async(request).await {
-            Ok((socket, _)) => socket,
-            Err(Error::Http(response)) => return self.refusal(response.status().as_u16()),
-            Err(_) => return Cut::Broken,
+        let connecting = timeout(CONNECT, tokio_tungstenite::connect_async(request)).await;
+        let mut socket = match connecting {
+            Ok(Ok((socket, _))) => socket,
+            Ok(Err(Error::Http(response))) => return self.refusal(response.status().as_u16()),
+            Ok(Err(_)) | Err(_) => return Cut::Broken,
         };
+        self.connected = true;
         while let Ok(Some(Ok(message))) = timeout(SILENCE, socket.next()).await {
             match message {
                 Message::Text(text) => {
@@ -91,14 +114,9 @@ impl Follower {
     }
 
     /// One frame: shows it unless it is known already.
-    fn take(&mut self, event: &Value, show: &mut impl FnMut(&Value)) -> Option<Cut> {
+    fn take(&mut self, event: &Value, show: &mut impl Show) -> Option<Cut> {
         if event["type"] == "hello" {
-            let epoch = event["epoch"].as_str().map(str::to_owned);
-            if event["recovered"] == false || (self.epoch.is_some() && self.epoch != epoch) {
-                // The log was lost or replaced: what we had has no meaning any more.
-                self.after = event["from"].as_u64().unwrap_or(0);
-            }
-            self.epoch = epoch;
+            self.greet(event);
         }
         if let Some(offset) = event["offset"].as_u64() {
             if offset <= self.after {
@@ -109,13 +127,28 @@ impl Follower {
             }
             self.after = offset;
         }
-        show(event);
+        if let Err(failure) = show(event) {
+            return Some(Cut::Refused(failure));
+        }
         (event["type"] == "end").then_some(Cut::End)
+    }
+
+    fn greet(&mut self, hello: &Value) {
+        let epoch = hello["epoch"].as_str().map(str::to_owned);
+        if hello["recovered"] == false || (self.epoch.is_some() && self.epoch != epoch) {
+            let from = hello["from"].as_u64().unwrap_or(0);
+            eprintln!(
+                "the gateway's log does not go on after offset {}: what follows begins after {from}",
+                self.after
+            );
+            self.after = from;
+        }
+        self.epoch = epoch;
     }
 
     fn request(&self) -> Result<tokio_tungstenite::tungstenite::handshake::client::Request, Failure> {
         let base = self.client.base.replacen("http", "ws", 1);
-        let mut url = format!("{base}/v1/sessions/{}/stream?after={}", segment(&self.session), self.after);
+        let mut url = format!("{base}{}/stream?after={}", self.path(), self.after);
         if let Some(epoch) = &self.epoch {
             url.push_str(&format!("&epoch={epoch}"));
         }
@@ -124,8 +157,8 @@ impl Follower {
         request
             .headers_mut()
             .insert("sec-websocket-protocol", HeaderValue::from_static("roomscribe.v1.json"));
-        if let Some(key) = self.client.key.as_deref().and_then(|keys| keys.split(',').next()) {
-            let value = HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| {
+        if let Some(key) = &self.client.key {
+            let value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
                 Failure::setting("ROOMSCRIBE_API_KEY", "holds characters that no key may hold")
             })?;
             request.headers_mut().insert("authorization", value);
@@ -137,7 +170,7 @@ impl Follower {
         match status {
             401 | 403 => Cut::Refused(Failure::new(
                 exit::CREDENTIALS,
-                "the gateway refused the key; set ROOMSCRIBE_API_KEY",
+                self.client.unwelcome(status, "not allowed to read this session"),
             )),
             404 => Cut::Refused(Failure::new(
                 exit::SETTINGS,

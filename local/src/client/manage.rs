@@ -1,8 +1,9 @@
 //! `start`, `stop` and `list`.
 
-use super::{Client, segment};
+use super::{Client, DEFAULT_URL, segment};
 use crate::cli::{CaptureChoice, Format, List, Named, Start};
 use crate::exit::Failure;
+use crate::terminal::{harmless, print};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -14,18 +15,25 @@ pub(crate) async fn start(args: Start) -> Result<(), Failure> {
     let session: Value =
         response.json().await.map_err(|_| Failure::unavailable("the gateway's answer is not JSON"))?;
     match args.format {
-        Format::Json => println!("{session}"),
-        Format::Text => println!("{}", describe(&session, fresh, &args.gateway.url)),
+        Format::Json => print(session),
+        Format::Text => print(describe(&session, fresh, &client.base)),
     }
-    Ok(())
 }
 
 /// Stops a session; its transcript stays.
 pub(crate) async fn stop(args: Named) -> Result<(), Failure> {
     let client = Client::new(&args.gateway)?;
-    client.send(client.request(Method::DELETE, &format!("/v1/sessions/{}", segment(&args.session)))).await?;
-    println!("stopping {}; its transcript stays: roomscribe export {}", args.session, args.session);
-    Ok(())
+    let path = format!("/v1/sessions/{}", segment(&args.session));
+    let session: Value =
+        client.send(client.request(Method::DELETE, &path)).await?.json().await.unwrap_or_default();
+    if args.format == Format::Json {
+        return print(session);
+    }
+    let name = &args.session;
+    match session["completedAt"].is_string() {
+        true => print(format_args!("{name} has ended already; its transcript: roomscribe export {name}")),
+        false => print(format_args!("stopping {name}; its transcript stays: roomscribe export {name}")),
+    }
 }
 
 /// Lists sessions, newest first.
@@ -34,30 +42,41 @@ pub(crate) async fn list(args: List) -> Result<(), Failure> {
     let response = client.send(client.request(Method::GET, "/v1/sessions")).await?;
     let answer: Value =
         response.json().await.map_err(|_| Failure::unavailable("the gateway's answer is not JSON"))?;
-    let sessions =
-        answer["sessions"].as_array().or_else(|| answer["items"].as_array()).cloned().unwrap_or_default();
-    if args.format == Format::Json {
-        sessions.iter().for_each(|session| println!("{session}"));
-        return Ok(());
+    let sessions = answer["sessions"].as_array().cloned().unwrap_or_default();
+    match args.format {
+        Format::Json => sessions.iter().try_for_each(print),
+        Format::Text if sessions.is_empty() => {
+            print("no sessions; begin one with: roomscribe start NAME --capture push")
+        }
+        Format::Text => table(&sessions).iter().try_for_each(print),
     }
-    if sessions.is_empty() {
-        println!("no sessions; begin one with: roomscribe start NAME --capture push");
-        return Ok(());
-    }
-    println!("{:<34} {:<22} {:<15} {:<20} ID", "NAME", "ROOM", "STATE", "CREATED");
-    for session in &sessions {
-        let text = |field: &str| session[field].as_str().unwrap_or("-").to_owned();
-        let created: String = text("createdAt").chars().take(19).collect();
-        println!(
-            "{:<34} {:<22} {:<15} {:<20} {}",
-            text("name"),
-            text("roomName"),
-            text("state"),
-            created,
-            text("id")
-        );
-    }
-    Ok(())
+}
+
+const COLUMNS: [(&str, &str); 6] = [
+    ("NAME", "name"),
+    ("ROOM", "roomName"),
+    ("STATE", "state"),
+    ("REASON", "reason"),
+    ("CREATED", "createdAt"),
+    ("ID", "id"),
+];
+
+/// Lines with columns as wide as what they hold.
+fn table(sessions: &[Value]) -> Vec<String> {
+    let cell = |session: &Value, field: &str| match (field, session[field].as_str().unwrap_or_default()) {
+        (_, "") => "-".to_owned(),
+        ("createdAt", time) => time.chars().take(19).collect::<String>().replace('T', " "),
+        (_, text) => harmless(text),
+    };
+    let mut rows = vec![COLUMNS.map(|(title, _)| title.to_owned())];
+    rows.extend(sessions.iter().map(|session| COLUMNS.map(|(_, field)| cell(session, field))));
+    let widths: [usize; 6] =
+        std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0));
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
 }
 
 fn body(args: &Start) -> Value {
@@ -67,12 +86,32 @@ fn body(args: &Start) -> Value {
         CaptureChoice::TrackEgress => "TrackEgress",
         CaptureChoice::Push => "Push",
     };
-    let vocabulary: Vec<Value> = args.vocabulary.iter().map(|word| json!({"value": word})).collect();
-    json!({
+    let vocabulary: Vec<Value> = args.vocabulary.iter().map(|entry| word(entry)).collect();
+    let mut body = json!({
         "roomName": args.room,
         "capture": {"mode": mode},
-        "speech": {"languages": args.languages, "translateTo": args.translate_to, "vocabulary": vocabulary},
-    })
+        "speech": {
+            "languages": args.languages,
+            "codeSwitching": args.code_switching,
+            "translateTo": args.translate_to,
+            "vocabulary": vocabulary,
+            "partials": !args.no_partials,
+        },
+    });
+    if let Some(name) = &args.name {
+        body["name"] = json!(name);
+    }
+    if let Some(milliseconds) = args.endpointing_milliseconds {
+        body["speech"]["endpointingMilliseconds"] = json!(milliseconds);
+    }
+    body
+}
+
+/// `WORD` or `WORD=SOUND|SOUND`.
+fn word(entry: &str) -> Value {
+    let (value, sounds) = entry.split_once('=').unwrap_or((entry, ""));
+    let sounds: Vec<&str> = sounds.split('|').map(str::trim).filter(|sound| !sound.is_empty()).collect();
+    json!({"value": value.trim(), "pronunciations": sounds})
 }
 
 fn describe(session: &Value, fresh: bool, gateway: &str) -> String {
@@ -94,6 +133,38 @@ fn describe(session: &Value, fresh: bool, gateway: &str) -> String {
         ));
     }
     lines.push(format!("watch     {gateway}/#/s/{}", text("/id")));
-    lines.push(format!("          roomscribe tail {}", text("/name")));
+    lines.push(format!("          roomscribe tail {}{}", elsewhere(gateway), text("/name")));
     lines.join("\n")
+}
+
+/// What a command needs to find the same gateway again.
+fn elsewhere(gateway: &str) -> String {
+    let known = std::env::var("ROOMSCRIBE_URL").is_ok_and(|url| url.trim().trim_end_matches('/') == gateway);
+    if known || gateway == DEFAULT_URL { String::new() } else { format!("--url {gateway} ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_they_hold() {
+        let session = |name: &str, room: &str| json!({"name": name, "roomName": room, "state": "Live", "reason": "", "createdAt": "2026-11-25T10:00:00.000Z", "id": "1"});
+        let lines = table(&[session("a", "планёрка\u{1b}[2J"), session("a-much-longer-name", "b")]);
+        assert_eq!(lines[0], "NAME                ROOM          STATE  REASON  CREATED              ID");
+        assert_eq!(
+            lines[1],
+            "a                   планёрка\u{fffd}[2J  Live   -       2026-11-25 10:00:00  1"
+        );
+        assert_eq!(lines[2], "a-much-longer-name  b             Live   -       2026-11-25 10:00:00  1");
+    }
+
+    #[test]
+    fn a_word_may_bring_its_sounds() {
+        assert_eq!(word("Kubernetes"), json!({"value": "Kubernetes", "pronunciations": []}));
+        assert_eq!(
+            word("Roomscribe=room scribe| rum scribe"),
+            json!({"value": "Roomscribe", "pronunciations": ["room scribe", "rum scribe"]})
+        );
+    }
 }

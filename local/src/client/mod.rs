@@ -10,8 +10,13 @@ pub(crate) use manage::{list, start, stop};
 
 use crate::cli;
 use crate::exit::{self, Failure};
+use crate::terminal::harmless;
+use crate::values;
 use serde_json::Value;
 use std::time::Duration;
+
+/// Where `serve` listens by default.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 /// A gateway and the key for it.
 pub(crate) struct Client {
@@ -24,11 +29,15 @@ impl Client {
     /// Checks the URL; connects later.
     pub(crate) fn new(gateway: &cli::Gateway) -> Result<Self, Failure> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let base = gateway.url.trim_end_matches('/').to_owned();
-        if !base.starts_with("http://") && !base.starts_with("https://") {
+        let base = match gateway.url.trim() {
+            "" => DEFAULT_URL.to_owned(),
+            text => values::url("ROOMSCRIBE_URL", text)?,
+        };
+        let key = values::list(gateway.api_key.as_deref()).into_iter().next();
+        if key.as_ref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(Failure::setting(
-                "ROOMSCRIBE_URL",
-                format_args!("`{base}` must begin with http:// or https://"),
+                "ROOMSCRIBE_API_KEY",
+                "has a character that no HTTP header takes: copy it again",
             ));
         }
         let http = reqwest::Client::builder()
@@ -36,14 +45,14 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failure::setting("ROOMSCRIBE_URL", error.without_url()))?;
-        Ok(Self { http, base, key: gateway.api_key.clone().filter(|key| !key.is_empty()) })
+        Ok(Self { http, base, key })
     }
 
     /// A request with the key.
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
-        match self.key.as_deref().and_then(|keys| keys.split(',').next()) {
-            Some(key) => request.bearer_auth(key.trim()),
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
             None => request,
         }
     }
@@ -55,34 +64,70 @@ impl Client {
             return Ok(response);
         }
         let status = response.status().as_u16();
+        if response.status().is_redirection() {
+            return Err(self.moved(&response));
+        }
         let problem: Value = response.json().await.unwrap_or_default();
-        Err(refused(status, &problem))
+        Err(self.refused(status, &problem))
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Failure {
         let why = if error.is_timeout() { "no answer in time" } else { "no gateway answers" };
-        Failure::unavailable(format_args!(
-            "{why} at {}; is `roomscribe serve` running, is ROOMSCRIBE_URL right?",
-            self.base
-        ))
+        let base = &self.base;
+        Failure::unavailable(match base == DEFAULT_URL {
+            true => format!("{why} at {base}: start one with `roomscribe serve`, or set ROOMSCRIBE_URL"),
+            false => {
+                format!("{why} at {base}: is ROOMSCRIBE_URL right, and does `roomscribe serve` run there?")
+            }
+        })
+    }
+
+    /// Following would carry the key to another host.
+    fn moved(&self, response: &reqwest::Response) -> Failure {
+        let to = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("elsewhere");
+        Failure::setting(
+            "ROOMSCRIBE_URL",
+            format_args!("{} redirects to {}: set that instead", self.base, harmless(to)),
+        )
+    }
+
+    /// The problem document (RFC 9457) as one line.
+    fn refused(&self, status: u16, problem: &Value) -> Failure {
+        let line = described(status, problem);
+        match status {
+            401 | 403 => Failure::new(exit::CREDENTIALS, self.unwelcome(status, &line)),
+            404 if problem["type"].is_string() => {
+                Failure::new(exit::SETTINGS, format_args!("{line}; see `roomscribe list`"))
+            }
+            404 => Failure::setting(
+                "ROOMSCRIBE_URL",
+                format_args!("{} is no Roomscribe gateway (HTTP 404)", self.base),
+            ),
+            429 | 503 => Failure::new(exit::TRY_AGAIN, line),
+            400..=499 => Failure::new(exit::SETTINGS, line),
+            _ => Failure::unavailable(line),
+        }
+    }
+
+    /// Which setting holds the key that is missing or wrong.
+    fn unwelcome(&self, status: u16, line: &str) -> String {
+        match (&self.key, status) {
+            (None, _) => format!("ROOMSCRIBE_API_KEY: is not set, and {} asks for a key: {line}", self.base),
+            (Some(_), 401) => format!("ROOMSCRIBE_API_KEY: {} refused the key: {line}", self.base),
+            (Some(_), _) => format!("ROOMSCRIBE_API_KEY: this key may not do that at {}: {line}", self.base),
+        }
     }
 }
 
-/// The problem document (RFC 9457) as one line.
-fn refused(status: u16, problem: &Value) -> Failure {
+fn described(status: u16, problem: &Value) -> String {
     let words = problem["detail"].as_str().or_else(|| problem["title"].as_str()).unwrap_or("refused");
-    let mut line = format!("{words} (HTTP {status})");
+    let mut line = format!("{} (HTTP {status})", harmless(words.trim_end_matches('.')));
     for error in problem["errors"].as_array().into_iter().flatten() {
         let (pointer, detail) =
             (error["pointer"].as_str().unwrap_or("/"), error["detail"].as_str().unwrap_or_default());
-        line.push_str(&format!("; {pointer}: {detail}"));
+        line.push_str(&format!("; {}: {}", harmless(pointer), harmless(detail)));
     }
-    match status {
-        401 | 403 => Failure::new(exit::CREDENTIALS, format_args!("{line}; set ROOMSCRIBE_API_KEY")),
-        429 | 503 => Failure::new(exit::TRY_AGAIN, line),
-        400..=499 => Failure::new(exit::SETTINGS, line),
-        _ => Failure::unavailable(line),
-    }
+    line
 }
 
 /// A path segment: ids and names are URL-safe, anything else is encoded.

@@ -3,6 +3,9 @@
 //! `Program` starts `roomscribe` with its own data folder and ends it by pid; `Viewer` is a plain WebSocket client that
 //! checks the offsets itself (none missing, none twice).
 
+pub mod command;
+pub mod speech;
+
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -33,6 +36,49 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
+/// The program with nothing of this machine's own settings.
+pub fn roomscribe() -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    for name in SETTINGS {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    Ok(command)
+}
+
+/// Contract §6, and what the client commands read.
+const SETTINGS: &[&str] = &[
+    "RTMP_HOST",
+    "RTMP_PORT",
+    "RTMP_LISTEN",
+    "HTTP_LISTEN",
+    "PORT",
+    "METRICS_LISTEN",
+    "PUBLIC_URL",
+    "TLS_CERT",
+    "TLS_KEY",
+    "GLADIA_API_KEY",
+    "GLADIA_API_URL",
+    "GLADIA_REGION",
+    "DATA_DIR",
+    "RETENTION_DAYS",
+    "NATS_URL",
+    "ROOMSCRIBE_API_KEY",
+    "ROOMSCRIBE_JWT_SECRET",
+    "ROOMSCRIBE_JWKS_URL",
+    "ALLOWED_ORIGINS",
+    "ROOMSCRIBE_URL",
+    "RUST_LOG",
+];
+
+/// Sends a signal to a child of ours.
+pub async fn signal(child: &Child, name: &str) -> Result<()> {
+    let pid = child.id().context("it has ended already")?;
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().await?;
+    ensure!(sent.success(), "kill failed");
+    Ok(())
+}
+
 /// A running `roomscribe serve`.
 pub struct Program {
     child: Child,
@@ -46,28 +92,39 @@ pub struct Place {
     pub http: u16,
     /// RTMP port.
     pub rtmp: u16,
-    /// `DATA_DIR`.
+    /// The folder that `serve` runs in.
     pub data: tempfile::TempDir,
+    /// `DATA_DIR`.
+    pub data_dir: PathBuf,
 }
 
 impl Place {
     /// New ports, an empty folder.
     pub fn new() -> Result<Self> {
-        Ok(Self { http: free_port()?, rtmp: free_port()?, data: tempfile::tempdir()? })
+        let data = tempfile::tempdir()?;
+        Ok(Self { http: free_port()?, rtmp: free_port()?, data_dir: data.path().to_owned(), data })
     }
 
-    /// Starts `serve` here and waits until it answers.
-    pub async fn serve(&self, more: &[&str]) -> Result<Program> {
-        let mut command = Command::new(binary()?);
+    /// `serve` as it would be started here.
+    pub fn command(&self, more: &[&str]) -> Result<Command> {
+        let mut command = roomscribe()?;
         command
             .args(["serve", "--http-listen", &format!("127.0.0.1:{}", self.http)])
             .args(["--rtmp-listen", &format!("127.0.0.1:{}", self.rtmp)])
             .args(more)
-            .env("DATA_DIR", self.data.path())
-            .env_remove("ROOMSCRIBE_API_KEY")
+            .env("DATA_DIR", &self.data_dir)
             .current_dir(self.data.path())
-            .stdout(Stdio::null())
-            .kill_on_drop(true);
+            .stdout(Stdio::null());
+        Ok(command)
+    }
+
+    /// Starts `serve` here and waits until it answers.
+    pub async fn serve(&self, more: &[&str]) -> Result<Program> {
+        self.run(self.command(more)?).await
+    }
+
+    /// Starts a command made by hand for this place, and waits until it answers.
+    pub async fn run(&self, mut command: Command) -> Result<Program> {
         let program = Program { child: command.spawn()?, url: format!("http://127.0.0.1:{}", self.http) };
         program.until_ready().await?;
         Ok(program)
@@ -83,11 +140,39 @@ impl Program {
 
     /// SIGTERM, then the exit code.
     pub async fn terminate(mut self) -> Result<i32> {
-        let pid = self.child.id().context("it has ended already")?;
-        let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
-        ensure!(sent.success(), "kill failed");
+        signal(&self.child, "TERM").await?;
         let status = timeout(PATIENCE, self.child.wait()).await.context("it did not end")??;
         status.code().context("it was killed")
+    }
+
+    /// Waits until `GET path` is as wished; the last answer is in the error.
+    pub async fn until(&self, path: &str, wish: impl Fn(&Value) -> bool) -> Result<Value> {
+        let begun = Instant::now();
+        let mut last = Value::Null;
+        while begun.elapsed() < PATIENCE {
+            if let Ok(answer) = self.get(path).await {
+                if wish(&answer) {
+                    return Ok(answer);
+                }
+                last = answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("{path} never became as wished; it was {last}")
+    }
+
+    /// `GET` as text.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let answer = reqwest::get(format!("{}{path}", self.url)).await?;
+        ensure!(answer.status().is_success(), "{path}: {}", answer.status());
+        Ok(answer.text().await?)
+    }
+
+    /// `DELETE`: stops a session.
+    pub async fn stop_session(&self, session: &Value) -> Result<()> {
+        let url = format!("{}/v1/sessions/{}", self.url, session["id"].as_str().unwrap_or_default());
+        ensure!(reqwest::Client::new().delete(url).send().await?.status().is_success(), "stop failed");
+        Ok(())
     }
 
     async fn until_ready(&self) -> Result<()> {
@@ -207,6 +292,16 @@ impl Viewer {
         Ok(())
     }
 
+    /// The session's end was seen.
+    pub fn has_ended(&self) -> bool {
+        self.events.last().is_some_and(|event| event["type"] == "end")
+    }
+
+    /// Durable events of one kind.
+    pub fn of(&self, kind: &str) -> Vec<&Value> {
+        self.events.iter().filter(|event| event["type"] == kind).collect()
+    }
+
     /// The finals' texts, in order.
     pub fn finals(&self) -> Vec<&str> {
         self.events
@@ -246,49 +341,4 @@ pub async fn eventually<F: Future<Output = bool>>(mut condition: impl FnMut() ->
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     bail!("the condition did not come true within {PATIENCE:?}")
-}
-
-/// An HTTP server that answers 401 to everything, as a speech service does to a wrong key.
-pub struct Refusing {
-    /// Its base URL.
-    pub url: String,
-    asked: std::sync::Arc<std::sync::atomic::AtomicUsize>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Refusing {
-    /// How often it was asked.
-    pub fn asked(&self) -> usize {
-        self.asked.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-impl Drop for Refusing {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Starts a [`Refusing`] server.
-pub async fn refusing_speech_service() -> Result<Refusing> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let count = asked.clone();
-    let task = tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let mut request = [0u8; 8192];
-            let _ = socket.read(&mut request).await;
-            let body = r#"{"statusCode":401,"message":"gladia key not found","request_id":"G-00000000"}"#;
-            let head = format!(
-                "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                body.len()
-            );
-            let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
-            let _ = socket.shutdown().await;
-        }
-    });
-    Ok(Refusing { url, asked, task })
 }

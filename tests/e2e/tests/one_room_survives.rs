@@ -112,7 +112,7 @@ async fn a_stopped_session_ends_for_its_viewers_and_is_served_after_a_restart() 
 #[tokio::test]
 async fn a_speech_service_that_refuses_the_key_is_named_and_not_asked_for_ever() {
     let place = Place::new().unwrap();
-    let refusing = roomscribe_e2e::refusing_speech_service().await.unwrap();
+    let refusing = roomscribe_e2e::speech::refusing().await.unwrap();
     let program =
         place.serve(&["--gladia-api-url", &refusing.url, "--gladia-api-key", "wrong"]).await.unwrap();
     let session = program.start_push("standup", json!({})).await.unwrap();

@@ -22,6 +22,8 @@ pub struct Habits {
     pub stall: Option<(Duration, Duration)>,
     /// At this stream time the connection breaks; a new one begins with headers at timestamp 0 and goes on in stream time.
     pub cut: Option<Duration>,
+    /// With `cut`: the outage takes so long, and its audio is never sent (69 ms on a real one whose server is back at once).
+    pub lost: Duration,
 }
 
 /// One publish.
@@ -84,15 +86,21 @@ pub async fn publish(
     let mut client = connect(&target, &recording).await?;
     let begun = Instant::now();
     let mut cut = publisher.habits.cut;
+    let mut back = Duration::ZERO;
     tokio::pin!(stop);
     for (index, frame) in recording.frames.iter().enumerate() {
         let time =
             Duration::from_micros(index as u64 * FRAME_SAMPLES * 1_000_000 / u64::from(recording.rate));
         if cut.is_some_and(|cut| time >= cut) {
             cut = None;
+            back = time + publisher.habits.lost;
             drop(client);
+            tokio::time::sleep_until(begun + publisher.due(back)).await;
             client = connect(&target, &recording).await?;
             published.connections += 1;
+        }
+        if time < back {
+            continue;
         }
         let due = begun + publisher.due(time);
         tokio::select! {
