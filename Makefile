@@ -11,7 +11,7 @@ ARGS ?=
 .PHONY: help demo test lint unit e2e browser deny bench fuzz fixtures sizes screenshots
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a meeting end to end, no account (ARGS="--once --format json")
 	@$(NEED) cargo cc python3 pip >&2
@@ -26,6 +26,7 @@ lint: deny ## format, clippy, licences
 
 unit: ## unit, property, simulation, seeded fuzz, real publishers
 	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip node npm
+	@$(STAGE) "tools" python3 -m unittest discover -s tests/tools
 	@$(STAGE) "build tests" cargo test --locked --workspace --no-run
 	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace --exclude roomscribe-e2e --exclude roomscribe-load
 

@@ -8,7 +8,7 @@ missing=""
 have() {
     case $1 in
         pip) python3 -m pip --version >/dev/null 2>&1 ;;
-        gst-plugins) gst-inspect-1.0 --exists rtmp2sink && gst-inspect-1.0 --exists rtmpsink && gst-inspect-1.0 --exists voaacenc ;;
+        gst-plugins) command -v gst-inspect-1.0 >/dev/null && gst-inspect-1.0 --exists rtmp2sink && gst-inspect-1.0 --exists rtmpsink && gst-inspect-1.0 --exists voaacenc ;;
         cargo-*) [ -x "$cache/tools/bin/$1" ] && [ "$(cat "$cache/tools/$1.version" 2>/dev/null)" = "$(version_of "$1")" ] ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
@@ -39,7 +39,13 @@ version_of() {
     esac
 }
 
+no_cargo() {
+    echo "missing: cargo. Install Rust from https://rustup.rs, then run this again." >&2
+    exit 69
+}
+
 install_cargo_tool() {
+    have cargo || no_cargo
     echo "installing $1 $(version_of "$1") into $cache/tools (once)" >&2
     CARGO_TARGET_DIR="$cache/tools-build" cargo install --locked --quiet --root "$cache/tools" --version "$(version_of "$1")" "$1" >&2
     version_of "$1" > "$cache/tools/$1.version"
@@ -49,7 +55,7 @@ install_cargo_tool() {
 for thing in "$@"; do
     have "$thing" && continue
     case $thing in
-        cargo) echo "missing: cargo. Install Rust from https://rustup.rs, then run this again." >&2; exit 69 ;;
+        cargo) no_cargo ;;
         cargo-*) install_cargo_tool "$thing" ;;
         *) missing="$missing $(package_of "$thing")" ;;
     esac

@@ -53,6 +53,18 @@ pub fn parse(bytes: &[u8]) -> Result<Recording, AdtsError> {
     recording.ok_or(AdtsError::NotAdts(0))
 }
 
+/// The first `seconds` of a file that is good, as a file again.
+pub fn first(bytes: &[u8], seconds: u64) -> Vec<u8> {
+    let Ok(recording) = parse(bytes) else { return Vec::new() };
+    let count = (seconds * u64::from(recording.rate)).div_ceil(FRAME_SAMPLES) as usize;
+    let mut end = 0;
+    for _ in 0..count.min(recording.frames.len()) {
+        let header = &bytes[end..];
+        end += usize::from(header[3] & 3) << 11 | usize::from(header[4]) << 3 | usize::from(header[5]) >> 5;
+    }
+    bytes[..end].to_vec()
+}
+
 fn describe(header: &[u8; 7]) -> Option<Recording> {
     let object = (header[2] >> 6) + 1;
     let index = header[2] >> 2 & 15;
@@ -87,6 +99,14 @@ mod tests {
         let recording = parse(&file).unwrap();
         assert_eq!((recording.config, recording.rate), ([0x11, 0x90], 48_000));
         assert_eq!(recording.frames, [vec![1, 2, 3], vec![4]]);
+    }
+
+    #[test]
+    fn the_first_seconds_are_a_file_again() {
+        let file = frame(&[1, 2, 3]).repeat(100);
+        assert_eq!(parse(&first(&file, 1)).unwrap().frames.len(), 47);
+        assert_eq!(first(&file, 60), file);
+        assert_eq!(first(b"RIFF", 1), b"");
     }
 
     #[test]
