@@ -1,0 +1,107 @@
+//! Every reason that a condition can have: one list, from which `docs/conditions.md` is made.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($name:ident: $meaning:literal, $action:literal;)*) => {
+        /// A condition's reason; the text says what it means and who must act.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Reason {
+            /// All of them, grouped by the condition that they appear on first.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// As in YAML.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// What it means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+
+            /// What to do.
+            pub const fn action(self) -> &'static str {
+                match self { $(Self::$name => $action,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Accepted: "The spec can work.", "Nothing.";
+    AcceptedWithoutTls: "The spec can work; audio crosses networks in clear text because LiveKit is not in a private network and `ingest.tls` is absent.", "Set `spec.ingest.tls` on new sessions, or ignore it where the network is yours.";
+    SecretNotFound: "A Secret that the session needs is not there.", "Create the Secret that the message names; the session goes on by itself.";
+    SecretKeyMissing: "A Secret lacks a key, or the key is empty.", "Add the key that the message names to the Secret.";
+    PerSessionCredentialsDisabled: "`livekitRef` or `speech.secretRef` is set, but the operator may not read Secrets.", "Install the chart with `credentials.perSession=true`, or remove the reference.";
+    RoomAlreadyTranscribed: "Another session transcribes this room of this LiveKit project already.", "Use the session that the message names, or stop it first.";
+    ConcurrencyLimited: "The installation's number of speech sessions is in use; the session waits in a queue, oldest first.", "Wait, stop another session, or raise `speech.maxConcurrent`.";
+    CredentialsRefused: "LiveKit refused the API key or secret.", "Mend `apiKey` and `apiSecret` of the LiveKit Secret; nothing is started meanwhile.";
+    LiveKitUnreachable: "LiveKit's API does not answer.", "Check `url` of the LiveKit Secret and the way there; the operator tries on.";
+
+    Listening: "The worker listens.", "Nothing.";
+    PodPending: "The worker pod is on its way.", "Wait; the pod's own events tell more.";
+    Unschedulable: "No node takes the worker pod.", "Add a node, or lower `spec.worker.resources`; the scheduler's words are in the message.";
+    QuotaExceeded: "The namespace's quota refuses the pod or the Service.", "Raise the ResourceQuota, or stop another session.";
+    ImagePullFailed: "The worker's image cannot be pulled.", "Check the image, its registry and the pull secret.";
+    CrashLooping: "The worker's container ends again and again.", "Look at its last exit code in `status.worker.lastExit` and at its log.";
+    Evicted: "The worker pod was evicted; another one takes over.", "Nothing.";
+    NodeLost: "The worker's node does not answer; another pod takes over.", "Look after the node.";
+    Terminating: "The worker pod is ending.", "Nothing.";
+    WorkerUnreachable: "The worker's status port does not answer the operator.", "Check NetworkPolicies between operator and workers, port 9090.";
+
+    AddressReady: "The address is known.", "Nothing.";
+    AddressPending: "The load balancer has no address yet.", "Wait; the Service's events tell more.";
+    AddressTimeout: "The load balancer got no address in `ingest.addressTimeoutSeconds`.", "Check the cloud's load balancer quota and controller, or choose another exposure.";
+    AddressLoopback: "LiveKit's egress is told a loopback or unspecified address, which only this machine can reach.", "Give a host that LiveKit can reach: `ingest.external.host`, or RTMP_HOST.";
+    Unreachable: "LiveKit's egress could not connect to the address.", "Check firewall, security group and `ingest.sourceRanges` for port 1935.";
+
+    Active: "The worker hears the egress.", "Nothing.";
+    NotNeeded: "Capture mode Push has no egress.", "Publish RTMP to the session's URL.";
+    WaitingForRoom: "The LiveKit room does not exist yet.", "Nothing: the session starts when the room does.";
+    WaitingForAudio: "The egress is up; nobody's microphone is open.", "Nothing.";
+    Starting: "The egress is being started.", "Nothing.";
+    StartUnknown: "LiveKit did not say whether the egress started; the operator looks for it before it tries again.", "Nothing.";
+    CapacityExhausted: "No egress worker of LiveKit has room.", "Add egress workers; the operator tries on.";
+    EgressFailed: "The egress failed; LiveKit's words are in the message.", "Nothing: the next attempt follows by itself.";
+    EgressAborted: "The egress was aborted before it ran.", "Nothing: the next attempt follows by itself.";
+    EgressRefused: "LiveKit refuses this kind of egress.", "Read the message; a newer LiveKit Egress may be needed.";
+    EgressLimitReached: "LiveKit's own limit ended the egress.", "Nothing: the next attempt follows by itself.";
+    Stalled: "No audio arrives although a microphone is open; the egress is replaced.", "Nothing.";
+    Ended: "The egress has ended.", "Nothing.";
+
+    SpeechConnected: "The speech session is open.", "Nothing.";
+    SpeechConnecting: "The speech session is being opened.", "Nothing.";
+    SpeechIdle: "No audio: the speech session is closed, because an open one costs money.", "Nothing.";
+    CredentialsRejected: "The speech service refused its key; nothing that costs money is kept running.", "Mend the key; the session starts again when the Secret changes.";
+    SpeechOptionsRejected: "The speech service refused the session's options.", "Mend `spec.speech`; the service's words are in the message.";
+    RateLimited: "The speech account's limit is reached; audio is kept and sent later.", "Stop another session, or raise the account's limit.";
+    UpstreamUnavailable: "The speech service does not answer; audio is kept and sent later.", "Check `speech.apiUrl` and the way out; the worker tries on.";
+    StorageFull: "The transcript's log refuses events for lack of space; nothing that was acknowledged is lost.", "Free space, or enlarge the volume.";
+    UnsupportedAudio: "The publisher does not send AAC-LC.", "Change the publisher's encoder.";
+
+    AsAsked: "It works as asked.", "Nothing.";
+    FallbackActive: "Room Composite cannot work here; audio comes by Track Egress instead.", "Read the cause in the message; new sessions try Room Composite again.";
+    ChromeInUse: "LiveKit's egress renders the room in Chrome, which costs several cores.", "Update LiveKit Egress to 1.13 or newer, or set `enable_room_composite_sdk_source`.";
+
+    Ready: "Everything that we own is up.", "Nothing.";
+
+    Running: "The session is active.", "Nothing.";
+    Stopping: "The session is ending.", "Nothing.";
+    Stopped: "Ended because it was asked to.", "Nothing.";
+    RoomEnded: "Ended with its room.", "Nothing.";
+    MaxDuration: "Ended at `limits.maxDurationSeconds`.", "Make a new session, or raise the limit.";
+    StartDeadlineExceeded: "Gave up: not up within `limits.startDeadlineSeconds`.", "Read the other conditions for the cause, then make a new session.";
+    AttemptsExhausted: "Gave up: every way to get audio failed.", "Read the other conditions for the cause, then make a new session.";
+    EgressCleanupAbandoned: "LiveKit did not confirm the stop before the deadline; with pod and Service gone the egress ends by itself.", "Check LiveKit; the egress id is in the event.";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
