@@ -1,0 +1,178 @@
+//! A plan in the making.
+
+use crate::backoff::seconds;
+use crate::memory::{Memory, StartOutcome};
+use crate::observed::{Egress, Hearing, Listing, Observed, Pod, Room};
+use crate::plan::{Action, Ask, Plan, Planned};
+use crate::START_UNKNOWN_SECONDS;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use roomscribe_crds::TranscriptionSessionStatus;
+use roomscribe_crds::condition::{self, ConditionType, Verdict};
+use roomscribe_crds::reason::Reason;
+
+/// A listing younger than this counts as what is true now.
+pub(super) const FRESH_SECONDS: i64 = 10;
+/// Two container exits within this replace the pod.
+const CRASH_LOOP_SECONDS: i64 = 600;
+/// An egress that LiveKit denies may still appear for this long.
+const LATE_SECONDS: i64 = 5;
+const REMEMBERED_EXITS: usize = 3;
+
+pub(super) struct Draft<'a> {
+    pub(super) observed: &'a Observed,
+    pub(super) now: Timestamp,
+    pub(super) status: TranscriptionSessionStatus,
+    pub(super) memory: Memory,
+    /// Why the egress is as it is, for `EgressActive`.
+    pub(super) egress_word: (Verdict, Reason, String),
+    actions: Vec<Planned>,
+    wake_at: Option<Timestamp>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(observed: &'a Observed, now: Timestamp) -> Self {
+        let (status, memory) = (observed.session.status.clone(), observed.memory.clone());
+        let egress_word = (Verdict::Unknown, Reason::Starting, String::new());
+        Self { observed, now, status, memory, egress_word, actions: Vec::new(), wake_at: None }
+    }
+
+    pub(super) fn act(&mut self, action: Action, why: Reason) {
+        self.actions.push(Planned { action, why });
+    }
+
+    pub(super) fn ask(&mut self, ask: Ask, why: Reason) {
+        if !self.actions.iter().any(|planned| planned.action == Action::Ask(ask)) {
+            self.act(Action::Ask(ask), why);
+        }
+    }
+
+    pub(super) fn wake_in(&mut self, count: i64) {
+        self.wake_at(self.now + seconds(count));
+    }
+
+    pub(super) fn wake_at(&mut self, at: Timestamp) {
+        let at = at.max(self.now + seconds(1));
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    pub(super) fn since(&self, at: Timestamp) -> i64 {
+        (self.now - at).get_seconds()
+    }
+
+    /// The newest attempt; 0 before the first.
+    pub(super) fn attempt(&self) -> u32 {
+        self.status.attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(0)
+    }
+
+    pub(super) fn pods(&self) -> &'a [Pod] {
+        self.observed.cluster.pods.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// The pod that should be working: the newest that is not on its way out.
+    pub(super) fn pod(&self) -> Option<&'a Pod> {
+        self.pods().iter().filter(|pod| !pod.leaving).max_by_key(|pod| pod.attempt)
+    }
+
+    pub(super) fn hearing(&self) -> Option<Hearing> {
+        self.observed.worker.as_ref().map(|report| report.hearing)
+    }
+
+    /// A listing that was asked for within the last seconds, and after the last start and stop.
+    pub(super) fn fresh_listing(&self) -> Option<&'a Listing> {
+        let listing = self.observed.livekit.egresses.get()?;
+        let changed = self.memory.start.as_ref().map(|start| start.at);
+        let young = self.since(listing.at) <= FRESH_SECONDS;
+        (young && changed.is_none_or(|changed| listing.at > changed)).then_some(listing)
+    }
+
+    /// Live egresses of whatever listing there is, highest attempt first.
+    pub(super) fn live(&self) -> Vec<&'a Egress> {
+        let mut live: Vec<_> =
+            self.observed.livekit.egresses.get().into_iter().flat_map(Listing::live).collect();
+        live.sort_by(|a, b| b.attempt.cmp(&a.attempt).then_with(|| a.id.cmp(&b.id)));
+        live
+    }
+
+    /// The room as it was within the last seconds; the inner `None` says that there is none.
+    pub(super) fn fresh_room(&self) -> Option<Option<Room>> {
+        let view = self.observed.livekit.room.get()?;
+        (self.since(view.at) <= FRESH_SECONDS).then_some(view.room)
+    }
+
+    /// LiveKit has not answered a start, and may still.
+    pub(super) fn call_is_open(&self) -> bool {
+        let open = self.memory.start.as_ref().filter(|start| start.outcome.is_none());
+        open.is_some_and(|start| self.since(start.at) < START_UNKNOWN_SECONDS)
+    }
+
+    /// A start of the newest attempt may still become an egress that nobody has seen.
+    pub(super) fn start_is_unknown(&self) -> bool {
+        let attempt = self.attempt();
+        let Some(intent_at) = self.status.intent_at.as_ref().map(|time| time.0) else { return false };
+        if self.memory.intent.as_ref().is_some_and(|intent| intent.attempt == attempt) {
+            // Written by this process and not called yet.
+            return false;
+        }
+        let seen = self
+            .observed
+            .livekit
+            .egresses
+            .get()
+            .is_some_and(|listing| listing.egresses.iter().any(|egress| egress.attempt >= attempt));
+        if seen {
+            return false;
+        }
+        let called = self.memory.start.as_ref().filter(|start| start.attempt == attempt);
+        let outcome = called.and_then(|start| start.outcome.as_ref());
+        if outcome.is_some_and(StartOutcome::is_definite_no) {
+            return false;
+        }
+        // "No capacity" is the SFU's last word after all its tries: a late one would be seen, and stopped as a stray.
+        let answered = called.and_then(|start| start.answered_at);
+        let horizon = match (outcome, answered) {
+            (Some(StartOutcome::NoCapacity), Some(at)) => at + seconds(LATE_SECONDS),
+            _ => intent_at + seconds(START_UNKNOWN_SECONDS),
+        };
+        self.fresh_listing().is_none_or(|listing| listing.at <= horizon)
+    }
+
+    pub(super) fn set(&mut self, kind: ConditionType, verdict: Verdict, reason: Reason, message: &str) {
+        let (generation, now) = (self.observed.session.generation, Time(self.now));
+        condition::set(&mut self.status.conditions, kind, verdict, reason, message, generation, &now);
+    }
+
+    /// What follows from an observation whatever is decided.
+    pub(super) fn remember(&mut self) {
+        let pods = self.observed.cluster.pods.get();
+        for exit in pods.into_iter().flatten().filter_map(|pod| pod.last_exit.as_ref()) {
+            if !self.memory.exits.contains(&exit.at) {
+                self.memory.exits.push(exit.at);
+                self.memory.exits.sort_unstable();
+                let surplus = self.memory.exits.len().saturating_sub(REMEMBERED_EXITS);
+                self.memory.exits.drain(..surplus);
+            }
+        }
+        if let Some(Hearing::Publishing(_)) = self.hearing() {
+            (self.memory.failures, self.memory.retry_at, self.memory.unheard_since) = (0, None, None);
+        }
+        if let Some(listing) = self.observed.livekit.egresses.get() {
+            self.memory.stops.retain(|id, _| listing.live().any(|egress| egress.id == *id));
+        }
+    }
+
+    /// The container ended twice within ten minutes: kubelet's back-off is never waited out.
+    pub(super) fn crash_loops(&self) -> bool {
+        match self.memory.exits.as_slice() {
+            [.., earlier, later] => {
+                (*later - *earlier).get_seconds() <= CRASH_LOOP_SECONDS
+                    && self.since(*later) <= CRASH_LOOP_SECONDS
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn conclude(self) -> Plan {
+        Plan { actions: self.actions, status: self.status, memory: self.memory, wake_at: self.wake_at }
+    }
+}

@@ -1,0 +1,175 @@
+//! How a session ends: egress first, then the worker drains, then the Service goes, then the finalizer.
+
+use super::draft::Draft;
+use super::{egress, gate, tell};
+use crate::backoff::seconds;
+use crate::observed::{Hearing, Known};
+use crate::plan::{Action, Ask, EventKind};
+use crate::CLEANUP_DEADLINE_SECONDS;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use roomscribe_crds::condition::{self, ConditionType, Verdict};
+use roomscribe_crds::reason::Reason;
+use roomscribe_crds::DesiredState;
+
+/// Why it ends, and whether that is what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ending {
+    verdict: Verdict,
+    reason: Reason,
+}
+
+const ENDINGS: [Ending; 5] = [
+    Ending { verdict: Verdict::True, reason: Reason::Stopped },
+    Ending { verdict: Verdict::True, reason: Reason::RoomEnded },
+    Ending { verdict: Verdict::True, reason: Reason::MaxDuration },
+    Ending { verdict: Verdict::False, reason: Reason::StartDeadlineExceeded },
+    Ending { verdict: Verdict::False, reason: Reason::AttemptsExhausted },
+];
+
+fn ending_of(reason: Reason) -> Ending {
+    ENDINGS.into_iter().find(|ending| ending.reason == reason).unwrap_or(ENDINGS[0])
+}
+
+/// Must it end? What was begun by an earlier plan is gone on with, whatever has changed since.
+pub(super) fn ending(draft: &Draft<'_>) -> Option<Ending> {
+    let begun = condition::find(&draft.status.conditions, ConditionType::Succeeded)
+        .and_then(|old| ENDINGS.into_iter().find(|ending| ending.reason.as_str() == old.reason));
+    if begun.is_some() {
+        return begun;
+    }
+    let session = &draft.observed.session;
+    if session.deleted_at.is_some() || session.spec.desired_state == DesiredState::Stopped {
+        return Some(ending_of(Reason::Stopped));
+    }
+    let limits = &session.spec.limits;
+    let started = draft.status.started_at.as_ref().map_or(session.created_at, |time| time.0);
+    if draft.since(started) >= limits.max_duration_seconds.into() {
+        return Some(ending_of(Reason::MaxDuration));
+    }
+    if room_ended(draft) {
+        return Some(ending_of(Reason::RoomEnded));
+    }
+    let late = draft.since(session.created_at) >= limits.start_deadline_seconds.into();
+    (late && !was_ready(draft)).then(|| ending_of(Reason::StartDeadlineExceeded))
+}
+
+/// It has been ready once: from then on it heals as long as it lasts.
+pub(super) fn was_ready(draft: &Draft<'_>) -> bool {
+    condition::find(&draft.status.conditions, ConditionType::Succeeded)
+        .is_some_and(|old| old.reason == Reason::Running.as_str())
+}
+
+fn room_ended(draft: &Draft<'_>) -> bool {
+    if !gate::needs_livekit(draft) || draft.attempt() == 0 || !was_ready(draft) {
+        return false;
+    }
+    if matches!(draft.hearing(), Some(Hearing::Publishing(_))) && draft.observed.memory.room_empty_since.is_none() {
+        return false;
+    }
+    let timeout = draft.observed.session.spec.limits.room_empty_timeout_seconds;
+    match draft.fresh_room() {
+        Some(None) => true,
+        Some(Some(room)) => {
+            room.participants == 0
+                && draft.memory.room_empty_since.is_some_and(|since| draft.since(since) >= timeout.into())
+        }
+        None => false,
+    }
+}
+
+/// One step of the way out.
+pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
+    let session = &draft.observed.session;
+    if session.force_finalize && session.deleted_at.is_some() {
+        return draft.act(Action::RemoveFinalizer, ending.reason);
+    }
+    let now = draft.now;
+    let since = *draft.memory.stopping_since.get_or_insert(session.deleted_at.unwrap_or(now).min(now));
+    let late = draft.since(since) >= CLEANUP_DEADLINE_SECONDS;
+    tell::ending(draft, ending.reason);
+    draft.wake_at(since + seconds(CLEANUP_DEADLINE_SECONDS));
+    if !egresses_are_gone(draft, ending.reason) {
+        if !late {
+            return draft.wake_in(5);
+        }
+        abandon(draft);
+    }
+    if !children_are_gone(draft, ending.reason, late) {
+        return draft.wake_in(5);
+    }
+    draft.status.completed_at = Some(Time(now));
+    tell::ended(draft, ending.verdict, ending.reason);
+    if draft.observed.session.has_finalizer {
+        draft.act(Action::RemoveFinalizer, ending.reason);
+    }
+}
+
+/// True when nothing can be feeding, or about to feed, this session.
+fn egresses_are_gone(draft: &mut Draft<'_>, why: Reason) -> bool {
+    if !gate::needs_livekit(draft) || draft.attempt() == 0 {
+        return true;
+    }
+    for egress in draft.live() {
+        egress::stop(draft, &egress.id, why);
+        egress::record(draft, egress);
+    }
+    let calling = draft.call_is_open();
+    let nothing_live = draft.fresh_listing().map(|listing| listing.live().next().is_none());
+    if nothing_live.is_none() || draft.start_is_unknown() {
+        draft.ask(Ask::Egresses, why);
+    }
+    nothing_live == Some(true) && !calling && !draft.start_is_unknown()
+}
+
+fn abandon(draft: &mut Draft<'_>) {
+    if std::mem::replace(&mut draft.memory.abandoned, true) {
+        return;
+    }
+    let ids: Vec<_> = draft.live().iter().map(|egress| egress.id.clone()).collect();
+    let note = format!("LiveKit did not confirm that the egress has ended ({}); with pod and Service gone it ends by itself", ids.join(", "));
+    draft.act(Action::Event { kind: EventKind::Warning, note }, Reason::EgressCleanupAbandoned);
+}
+
+fn children_are_gone(draft: &mut Draft<'_>, why: Reason, late: bool) -> bool {
+    let pods_gone = match &draft.observed.cluster.pods {
+        Known::Unknown => false,
+        Known::Known(pods) => {
+            if pods.iter().any(|pod| !pod.leaving) {
+                draft.act(Action::StopWorker { reason: why }, why);
+            }
+            pods.is_empty() || (late && pods.iter().all(|pod| pod.leaving))
+        }
+    };
+    if !pods_gone {
+        return false;
+    }
+    match &draft.observed.cluster.service {
+        Known::Unknown => false,
+        Known::Known(None) => true,
+        Known::Known(Some(service)) => {
+            if !service.leaving {
+                draft.act(Action::DeleteService, why);
+            }
+            late && service.leaving
+        }
+    }
+}
+
+/// It has ended: let go, and tidy up in time.
+pub(super) fn finished(draft: &mut Draft<'_>) {
+    let session = &draft.observed.session;
+    if session.has_finalizer {
+        draft.act(Action::RemoveFinalizer, Reason::Ended);
+    }
+    let Some(completed) = draft.status.completed_at.as_ref().map(|time| time.0) else { return };
+    let due = completed + seconds(session.spec.ttl_seconds_after_finished.into());
+    if session.deleted_at.is_some() {
+        return;
+    }
+    if due <= draft.now {
+        draft.act(Action::DeleteSession, Reason::Ended);
+        draft.wake_in(30);
+    } else {
+        draft.wake_at(due);
+    }
+}

@@ -1,0 +1,33 @@
+//! What to do about one session. `plan(&Observed, now) -> Plan` is pure: the operator carries plans out as pods and
+//! Services, `roomscribe serve` as tasks of one process.
+//!
+//! What protects against two egresses for one session, and against one that outlives it:
+//! 1. **Intent before start.** Attempt n+1 is written into the status (with the resourceVersion that was read) before
+//!    anybody calls LiveKit, so a start can be looked for after a crash.
+//! 2. **Unknown is not failed.** A start without an answer, or an intent whose process died, blocks the next attempt until
+//!    a listing made 90 s after the intent shows nothing.
+//! 3. **Adopt by URL.** Every egress carries installation, session and attempt in its RTMP URL.
+//! 4. **Fence.** The worker takes the highest attempt only, so even a double start cannot feed twice.
+//! 5. **Finalizer with a deadline.** It stays until no egress can be running, or until LiveKit has not confirmed for five
+//!    minutes; with pod and Service gone the egress then ends by itself.
+
+mod backoff;
+pub mod check;
+pub mod collect;
+mod decide;
+mod memory;
+mod observed;
+mod plan;
+
+pub use decide::plan;
+pub use memory::{How, Intent, Memory, StartCall, StartOutcome, StopCall};
+pub use observed::{
+    Cluster, ContainerExit, Egress, EgressState, Gate, Hearing, Known, Listing, LiveKit, LiveKitError, Observed,
+    Pod, PodState, Room, RoomView, Secrets, Service, Session, SpeechState, WorkerReport,
+};
+pub use plan::{Action, Ask, EventKind, Plan, Planned};
+
+/// A start without an answer may still become an egress for this long: the SFU itself tries for up to 75 s.
+pub const START_UNKNOWN_SECONDS: i64 = 90;
+/// How long LiveKit may take to confirm that a session's egresses have ended.
+pub const CLEANUP_DEADLINE_SECONDS: i64 = 300;

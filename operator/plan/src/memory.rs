@@ -1,0 +1,110 @@
+//! What one operator process remembers between plans. Losing it (a crash, a new leader) may cost time, never correctness:
+//! every rule that protects from two egresses holds without it.
+
+use k8s_openapi::jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// See the module's documentation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// An intent that this process wrote and has not carried out.
+    pub intent: Option<Intent>,
+    /// The newest start call of this process.
+    pub start: Option<StartCall>,
+    /// Stop calls by egress id.
+    pub stops: BTreeMap<String, StopCall>,
+    /// Attempts that failed in a row, without audio between them.
+    pub failures: u32,
+    /// No attempt before this.
+    pub retry_at: Option<Timestamp>,
+    /// Failures up to this attempt are counted.
+    pub counted: u32,
+    /// When the session began to end.
+    pub stopping_since: Option<Timestamp>,
+    /// How often the room was not there.
+    pub room_looks: u32,
+    /// Since when the room has had nobody in it.
+    pub room_empty_since: Option<Timestamp>,
+    /// Since when a microphone has been open although the worker hears nothing.
+    pub unheard_since: Option<Timestamp>,
+    /// Ends of the worker's container, newest last, at most three.
+    pub exits: Vec<Timestamp>,
+    /// Version of the Secrets when the speech service refused the key.
+    pub rejected_version: Option<u64>,
+    /// The cleanup was given up and said so.
+    pub abandoned: bool,
+}
+
+/// How an intended attempt begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// A new egress.
+    Start,
+    /// A healthy egress is pointed at another worker by one UpdateStream.
+    Move {
+        /// The egress.
+        egress: String,
+        /// Attempt of the URL that is removed.
+        from: u32,
+    },
+}
+
+/// An intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Attempt.
+    pub attempt: u32,
+    /// How.
+    pub how: How,
+}
+
+/// A start (or move) call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartCall {
+    /// Attempt of its URL.
+    pub attempt: u32,
+    /// When it was made.
+    pub at: Timestamp,
+    /// With a move: the egress that it concerns.
+    pub moves: Option<String>,
+    /// When LiveKit answered.
+    pub answered_at: Option<Timestamp>,
+    /// The answer; `None`: it is under way.
+    pub outcome: Option<StartOutcome>,
+}
+
+/// What LiveKit answered to a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartOutcome {
+    /// An egress exists.
+    Started {
+        /// Its id.
+        id: String,
+    },
+    /// 404: no such room. Nothing was started.
+    RoomMissing,
+    /// 401 or 403. Nothing was started.
+    CredentialsRefused,
+    /// 400, 412 or 501: this egress cannot be. Nothing was started.
+    Refused(String),
+    /// 503 "no response": no egress worker has room. A late one may still come.
+    NoCapacity,
+    /// Time-out, 5xx, broken connection: it may have started.
+    Unknown,
+}
+
+impl StartOutcome {
+    /// Surely nothing was started.
+    pub fn is_definite_no(&self) -> bool {
+        matches!(self, Self::RoomMissing | Self::CredentialsRefused | Self::Refused(_))
+    }
+}
+
+/// A stop call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopCall {
+    /// When it was made last.
+    pub at: Timestamp,
+    /// How often.
+    pub count: u32,
+}
