@@ -4,6 +4,8 @@
 
 pub mod adts;
 pub mod audio_file;
+mod chunks;
 pub mod egress;
+pub mod livekit;
 pub mod meeting;
 pub mod rtmp_client;

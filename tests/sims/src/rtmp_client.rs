@@ -1,13 +1,12 @@
 //! rml_rtmp's client over tokio: handshake, connect, publish, messages.
 
+use crate::chunks::{AudioChunks, goodbye};
 use crate::egress::PublishError;
-use bytes::Bytes;
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use rml_rtmp::sessions::{
     ClientSession, ClientSessionConfig, ClientSessionEvent, ClientSessionResult, PublishRequestType,
     StreamMetadata,
 };
-use rml_rtmp::time::RtmpTimestamp;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,9 +21,13 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct Client {
     socket: TcpStream,
     session: ClientSession,
+    key: String,
+    audio: Option<AudioChunks>,
+    acknowledged: bool,
 }
 
 /// What an RTMP URL says: everything up to the last slash names the app, the rest is the key.
+#[derive(Debug, Clone)]
 pub struct Target {
     /// `HOST:PORT`.
     pub address: String,
@@ -46,7 +49,17 @@ pub fn target(url: &str) -> Result<Target, PublishError> {
 impl Client {
     /// Connects and publishes.
     pub async fn publish(target: &Target) -> Result<Self, PublishError> {
-        timeout(SET_UP, Self::set_up(target)).await.map_err(|_| PublishError::NoAnswer)?
+        Self::publish_within(target, SET_UP).await
+    }
+
+    /// Connects and publishes, from TCP connect to Publish.Start in `patience`.
+    pub(crate) async fn publish_within(target: &Target, patience: Duration) -> Result<Self, PublishError> {
+        timeout(patience, Self::set_up(target)).await.map_err(|_| PublishError::NoAnswer)?
+    }
+
+    /// The server has sent an Acknowledgement.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.acknowledged
     }
 
     async fn set_up(target: &Target) -> Result<Self, PublishError> {
@@ -59,7 +72,7 @@ impl Client {
             ..ClientSessionConfig::new()
         };
         let (session, initial) = ClientSession::new(config).map_err(protocol)?;
-        let mut client = Self { socket, session };
+        let mut client = Self { socket, session, key: target.key.clone(), audio: None, acknowledged: false };
         client.write(initial).await?;
         let results = client.session.handle_input(&rest).map_err(protocol)?;
         client.write(results).await?;
@@ -96,34 +109,50 @@ impl Client {
         let mut metadata = StreamMetadata::new();
         metadata.audio_codec_id = Some(10);
         let message = self.session.publish_metadata(&metadata).map_err(protocol)?;
+        if let ClientSessionResult::OutboundResponse(packet) = &message {
+            self.audio = Some(AudioChunks::new(stream_of(&packet.bytes)?));
+        }
         self.write(vec![message]).await.map(drop)
     }
 
-    /// One FLV AAC body; `kind` 0 is the header, 1 a frame.
+    /// One FLV AAC body, after the metadata; `kind` 0 is the header, 1 a frame.
     pub async fn audio(&mut self, kind: u8, payload: &[u8], timestamp_ms: u32) -> Result<(), PublishError> {
         self.message([&[0xaf, kind], payload].concat(), timestamp_ms).await
     }
 
-    /// Any FLV audio tag body.
+    /// Any FLV audio tag body, after the metadata.
     pub async fn message(&mut self, body: Vec<u8>, timestamp_ms: u32) -> Result<(), PublishError> {
-        let body = Bytes::from(body);
-        let message = self
-            .session
-            .publish_audio_data(body, RtmpTimestamp::new(timestamp_ms), false)
-            .map_err(protocol)?;
-        self.write(vec![message]).await.map(drop)
+        let chunks = self.audio.as_mut().ok_or_else(|| protocol("audio before the metadata"))?;
+        let bytes = chunks.message(timestamp_ms, &body);
+        Ok(self.socket.write_all(&bytes).await?)
     }
 
-    /// FCUnpublish and deleteStream (rml_rtmp sends the number, not LiveKit's string), then close.
+    /// FCUnpublish and deleteStream with the name, then close.
     pub async fn goodbye(mut self) -> Result<(), PublishError> {
-        let results = self.session.stop_publishing().map_err(protocol)?;
-        self.write(results).await?;
+        self.socket.write_all(&goodbye(&self.key)).await?;
         self.socket.shutdown().await?;
         // Closing with something unread is a reset, and the server would lose the last frames.
         let mut rest = [0; 4096];
         let closed = async { while matches!(self.socket.read(&mut rest).await, Ok(count) if count > 0) {} };
         let _ = timeout(GOODBYE, closed).await;
         Ok(())
+    }
+
+    /// Waits for bytes from the server; dropping the wait loses none.
+    pub(crate) async fn input(&mut self, buffer: &mut [u8]) -> Result<usize, PublishError> {
+        match self.socket.read(buffer).await? {
+            0 => Err(PublishError::Closed),
+            count => Ok(count),
+        }
+    }
+
+    /// Takes what [`Self::input`] read.
+    pub(crate) async fn take(&mut self, bytes: &[u8]) -> Result<Vec<ClientSessionEvent>, PublishError> {
+        let results = self.session.handle_input(bytes).map_err(protocol)?;
+        let events = self.write(results).await?;
+        self.acknowledged |=
+            events.iter().any(|event| matches!(event, ClientSessionEvent::AcknowledgementReceived { .. }));
+        Ok(events)
     }
 
     /// What the server says meanwhile; resolves with an error when it closes.
@@ -137,12 +166,8 @@ impl Client {
 
     async fn read(&mut self) -> Result<Vec<ClientSessionEvent>, PublishError> {
         let mut buffer = [0; 4096];
-        let count = self.socket.read(&mut buffer).await?;
-        if count == 0 {
-            return Err(PublishError::Closed);
-        }
-        let results = self.session.handle_input(&buffer[..count]).map_err(protocol)?;
-        self.write(results).await
+        let count = self.input(&mut buffer).await?;
+        self.take(&buffer[..count]).await
     }
 
     async fn write(
@@ -180,6 +205,16 @@ async fn handshake(socket: &mut TcpStream) -> Result<Vec<u8>, PublishError> {
                 return Ok(remaining_bytes);
             }
         }
+    }
+}
+
+/// The message stream's number: rml_rtmp keeps it to itself, but the first data message has a full header (fmt 0).
+fn stream_of(packet: &[u8]) -> Result<u32, PublishError> {
+    match packet {
+        [first, _, _, _, _, _, _, _, a, b, c, d, ..] if first >> 6 == 0 => {
+            Ok(u32::from_le_bytes([*a, *b, *c, *d]))
+        }
+        _ => Err(protocol("the metadata has no full header")),
     }
 }
 
