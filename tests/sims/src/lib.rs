@@ -9,3 +9,4 @@ pub mod egress;
 pub mod livekit;
 pub mod meeting;
 pub mod rtmp_client;
+pub mod rtmp_sink;
