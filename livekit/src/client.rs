@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 /// The SFU tries a start for up to 75 s (10 + 20 + 40 s and its waits).
 const START_DEADLINE: Duration = Duration::from_secs(100);
 const DEADLINE: Duration = Duration::from_secs(15);
+/// Pages of ListEgress that are followed: a server that never ends its list is broken.
+const MAX_PAGES: usize = 1000;
 const TOKEN_TTL: Duration = Duration::from_secs(600);
 /// AAC at 16–32 kHz would fall below the liveness limit of egress 1.14 in a silent room (4096 bytes per 5 s).
 const AUDIO_HZ: i32 = 48_000;
@@ -32,7 +34,10 @@ pub struct Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("url", &self.url).field("api_key", &self.api_key).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("url", &self.url)
+            .field("api_key", &self.api_key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,6 +49,8 @@ pub struct Client {
     credentials: Credentials,
     bucket: Arc<Mutex<Bucket>>,
     begun: Instant,
+    start_deadline: Duration,
+    deadline: Duration,
 }
 
 impl fmt::Debug for Client {
@@ -67,7 +74,15 @@ impl Client {
             .build()
             .map_err(|error| settings(&error.to_string()))?;
         let bucket = Bucket::new(DEFAULT_RATE, DEFAULT_BURST, Duration::ZERO);
-        Ok(Self { http, base, credentials, bucket: Arc::new(Mutex::new(bucket)), begun: Instant::now() })
+        Ok(Self {
+            http,
+            base,
+            credentials,
+            bucket: Arc::new(Mutex::new(bucket)),
+            begun: Instant::now(),
+            start_deadline: START_DEADLINE,
+            deadline: DEADLINE,
+        })
     }
 
     /// Another rate of calls: per second, and at once.
@@ -77,11 +92,22 @@ impl Client {
         Self { bucket, ..self }
     }
 
+    /// Other deadlines: of a start, which must outlast the SFU's own 75 s of trying, and of every other call. For a simulated
+    /// LiveKit whose clock runs faster.
+    #[must_use]
+    pub fn with_deadlines(self, start: Duration, other: Duration) -> Self {
+        Self { start_deadline: start, deadline: other, ..self }
+    }
+
     /// Room Composite, audio only, no layout (so no Chrome), AAC 48 kHz, one RTMP output.
     ///
     /// # Errors
     /// See [`ErrorKind`]; `NoCapacity` and `Unknown` may still become an egress.
-    pub async fn start_room_composite(&self, room: &str, rtmp_url: &str) -> Result<proto::EgressInfo, ApiError> {
+    pub async fn start_room_composite(
+        &self,
+        room: &str,
+        rtmp_url: &str,
+    ) -> Result<proto::EgressInfo, ApiError> {
         use proto::room_composite_egress_request::Options;
         let encoding = proto::EncodingOptions {
             audio_codec: proto::AudioCodec::Aac as i32,
@@ -89,7 +115,10 @@ impl Client {
             audio_frequency: AUDIO_HZ,
             ..Default::default()
         };
-        let output = proto::StreamOutput { protocol: proto::StreamProtocol::Rtmp as i32, urls: vec![rtmp_url.to_owned()] };
+        let output = proto::StreamOutput {
+            protocol: proto::StreamProtocol::Rtmp as i32,
+            urls: vec![rtmp_url.to_owned()],
+        };
         let request = proto::RoomCompositeEgressRequest {
             room_name: room.to_owned(),
             audio_only: true,
@@ -97,20 +126,25 @@ impl Client {
             options: Some(Options::Advanced(encoding)),
             ..Default::default()
         };
-        self.egress("StartRoomCompositeEgress", &request, START_DEADLINE).await
+        self.egress("StartRoomCompositeEgress", &request, self.start_deadline).await
     }
 
     /// One UpdateStream: adds one URL and removes another.
     ///
     /// # Errors
     /// See [`ErrorKind`].
-    pub async fn update_stream(&self, id: &str, add: &str, remove: &str) -> Result<proto::EgressInfo, ApiError> {
+    pub async fn update_stream(
+        &self,
+        id: &str,
+        add: &str,
+        remove: &str,
+    ) -> Result<proto::EgressInfo, ApiError> {
         let request = proto::UpdateStreamRequest {
             egress_id: id.to_owned(),
             add_output_urls: vec![add.to_owned()],
             remove_output_urls: vec![remove.to_owned()],
         };
-        self.egress("UpdateStream", &request, DEADLINE).await
+        self.egress("UpdateStream", &request, self.deadline).await
     }
 
     /// StopEgress. An egress that has ended already (412) or is unknown (404) counts as stopped.
@@ -119,7 +153,7 @@ impl Client {
     /// See [`ErrorKind`].
     pub async fn stop_egress(&self, id: &str) -> Result<(), ApiError> {
         let request = proto::StopEgressRequest { egress_id: id.to_owned() };
-        match self.egress::<_, proto::EgressInfo>("StopEgress", &request, DEADLINE).await {
+        match self.egress::<_, proto::EgressInfo>("StopEgress", &request, self.deadline).await {
             Err(error) if !matches!(error.status, Some(404 | 412)) => Err(error),
             _ => Ok(()),
         }
@@ -130,9 +164,19 @@ impl Client {
     /// # Errors
     /// See [`ErrorKind`].
     pub async fn list_egress(&self, room: Option<&str>) -> Result<Vec<EgressView>, ApiError> {
-        let request = proto::ListEgressRequest { room_name: room.unwrap_or_default().to_owned(), ..Default::default() };
-        let list: proto::ListEgressResponse = self.egress("ListEgress", &request, DEADLINE).await?;
-        Ok(list.items.iter().filter_map(EgressView::of).collect())
+        let mut request =
+            proto::ListEgressRequest { room_name: room.unwrap_or_default().to_owned(), ..Default::default() };
+        let mut found = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let list: proto::ListEgressResponse = self.egress("ListEgress", &request, self.deadline).await?;
+            found.extend(list.items.iter().filter_map(EgressView::of));
+            request.page_token = list.next_page_token.filter(|next| !next.token.is_empty());
+            if request.page_token.is_none() {
+                return Ok(found);
+            }
+        }
+        let message = format!("the list of egresses has more than {MAX_PAGES} pages");
+        Err(ApiError { kind: ErrorKind::Unknown, status: Some(200), code: String::new(), message })
     }
 
     /// Who is in a room; `None`: there is no such room.
@@ -142,13 +186,14 @@ impl Client {
     pub async fn room(&self, room: &str) -> Result<Option<RoomPeople>, ApiError> {
         let names = proto::ListRoomsRequest { names: vec![room.to_owned()] };
         let list = VideoGrants { room_list: true, ..Default::default() };
-        let rooms: proto::ListRoomsResponse = self.call("livekit.RoomService/ListRooms", list, &names, DEADLINE).await?;
+        let rooms: proto::ListRoomsResponse =
+            self.call("livekit.RoomService/ListRooms", list, &names, self.deadline).await?;
         if rooms.rooms.iter().all(|found| found.name != room) {
             return Ok(None);
         }
         let request = proto::ListParticipantsRequest { room: room.to_owned() };
         let admin = VideoGrants { room_admin: true, room: room.to_owned(), ..Default::default() };
-        let answer = self.call("livekit.RoomService/ListParticipants", admin, &request, DEADLINE).await;
+        let answer = self.call("livekit.RoomService/ListParticipants", admin, &request, self.deadline).await;
         match answer {
             Ok(proto::ListParticipantsResponse { participants }) => Ok(Some(RoomPeople::of(&participants))),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
@@ -228,7 +273,8 @@ mod tests {
 
     #[test]
     fn no_secret_is_ever_printed() {
-        let credentials = Credentials { url: "https://h".into(), api_key: "key".into(), api_secret: "SECRET".into() };
+        let credentials =
+            Credentials { url: "https://h".into(), api_key: "key".into(), api_secret: "SECRET".into() };
         assert!(!format!("{credentials:?}").contains("SECRET"));
         assert!(!format!("{:?}", Client::new(credentials).unwrap()).contains("SECRET"));
     }

@@ -3,7 +3,8 @@
 /// The longest text that is kept, in characters.
 const MAX: usize = 300;
 
-/// The text with the last path segment of every RTMP URL, every WebSocket URL's query and every JWT cut out.
+/// The text with the last path segment of every URL (of a WebSocket URL: the query) and every JWT cut out. Of every URL, because
+/// a stream key stands in one with a wrong scheme too, which LiveKit quotes when it refuses it.
 pub(crate) fn text(text: &str) -> String {
     let words: Vec<String> = text.split(' ').map(word).collect();
     words.join(" ").chars().filter(|c| !c.is_control()).take(MAX).collect()
@@ -11,13 +12,13 @@ pub(crate) fn text(text: &str) -> String {
 
 fn word(word: &str) -> String {
     let lower = word.to_ascii_lowercase();
-    if let Some(start) = ["rtmps://", "rtmp://"].iter().find_map(|scheme| lower.find(scheme)) {
-        let cut = word[start..].rfind('/').map_or(word.len(), |slash| start + slash + 1);
-        return format!("{}…", &word[..cut]);
-    }
     if let Some(start) = ["wss://", "ws://"].iter().find_map(|scheme| lower.find(scheme)) {
         let cut = word[start..].find('?').map_or(word.len(), |query| start + query);
         return if cut < word.len() { format!("{}?…", &word[..cut]) } else { word.to_owned() };
+    }
+    if let Some(start) = word.find("://").map(|at| at + 3) {
+        let cut = word[start..].rfind('/').map_or(word.len(), |slash| start + slash + 1);
+        return format!("{}…", &word[..cut]);
     }
     let jwt = word.find("eyJ").filter(|start| word[*start..].matches('.').count() >= 2);
     jwt.map_or_else(|| word.to_owned(), |start| format!("{}…", &word[..start]))
@@ -30,7 +31,11 @@ mod tests {
     #[test]
     fn stream_keys_query_secrets_and_tokens_are_cut_out() {
         let cases = [
-            ("cannot reach rtmp://h:1935/live/i/s.1/SECRET now", "cannot reach rtmp://h:1935/live/i/s.1/… now"),
+            (
+                "cannot reach rtmp://h:1935/live/i/s.1/SECRET now",
+                "cannot reach rtmp://h:1935/live/i/s.1/… now",
+            ),
+            ("bad http://h/live/SECRET: use rtmp", "bad http://h/live/… use rtmp"),
             ("dial wss://h/v1/tracks/a?k=SECRET: refused", "dial wss://h/v1/tracks/a?…  refused"),
             ("token eyJhbGciOi.J9.SECRET is invalid", "token … is invalid"),
             ("\"rtmps://h/app/SECRET\"", "\"rtmps://h/app/…"),

@@ -37,7 +37,11 @@ mod tests {
 
     #[test]
     fn our_own_url_names_installation_session_and_attempt() {
-        let tag = Tag { install: "0a1b2c3d".into(), session: "7c9e6679-7425-40de-944b-e07fc1f90ae7".into(), attempt: 12 };
+        let tag = Tag {
+            install: "0a1b2c3d".into(),
+            session: "7c9e6679-7425-40de-944b-e07fc1f90ae7".into(),
+            attempt: 12,
+        };
         for url in [
             "rtmp://198.18.0.1:1935/live/0a1b2c3d/7c9e6679-7425-40de-944b-e07fc1f90ae7.12/{abc...xyz}",
             "rtmps://rtmp.example.com/live/0a1b2c3d/7c9e6679-7425-40de-944b-e07fc1f90ae7.12/key",

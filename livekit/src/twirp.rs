@@ -45,7 +45,12 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ApiError> {
     while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
         if body.len() + chunk.len() > MAX_BODY {
             let message = format!("the answer is longer than {} MiB", MAX_BODY / 1024 / 1024);
-            return Err(ApiError { kind: ErrorKind::Unknown, status: Some(response.status().as_u16()), code: String::new(), message });
+            return Err(ApiError {
+                kind: ErrorKind::Unknown,
+                status: Some(response.status().as_u16()),
+                code: String::new(),
+                message,
+            });
         }
         body.extend_from_slice(&chunk);
     }
@@ -81,7 +86,8 @@ fn refusal(status: u16, body: &[u8]) -> ApiError {
         Err(_) => {
             let text = String::from_utf8_lossy(&body[..body.len().min(200)]);
             let html = text.trim_start().starts_with('<');
-            let message = if html { "a web page, not LiveKit's API".to_owned() } else { redact::text(text.trim()) };
+            let message =
+                if html { "a web page, not LiveKit's API".to_owned() } else { redact::text(text.trim()) };
             ApiError { kind: kind(status, false), status: Some(status), code: String::new(), message }
         }
     }

@@ -30,7 +30,8 @@ impl EgressView {
     pub fn of(info: &proto::EgressInfo) -> Option<Self> {
         let results = info.stream_results.iter().map(|result| result.url.as_str());
         let tag = results.chain(requested(info)).filter_map(tag::parse).max_by_key(|tag| tag.attempt)?;
-        let status = proto::EgressStatus::try_from(info.status).unwrap_or(proto::EgressStatus::EgressStarting);
+        let status =
+            proto::EgressStatus::try_from(info.status).unwrap_or(proto::EgressStatus::EgressStarting);
         let error = if info.error.is_empty() { &info.details } else { &info.error };
         Some(Self {
             id: info.egress_id.clone(),
@@ -78,7 +79,8 @@ impl RoomPeople {
                 continue;
             }
             people.participants += u32::from(kind != Kind::Agent);
-            people.open_microphones += participant.tracks.iter().map(|track| u32::from(is_open(track))).sum::<u32>();
+            people.open_microphones +=
+                participant.tracks.iter().map(|track| u32::from(is_open(track))).sum::<u32>();
         }
         people
     }
@@ -93,8 +95,10 @@ mod tests {
     use super::*;
 
     fn composite(urls: &[&str]) -> proto::EgressInfo {
-        let output = proto::StreamOutput { protocol: 1, urls: urls.iter().map(|url| (*url).to_owned()).collect() };
-        let request = proto::RoomCompositeEgressRequest { stream_outputs: vec![output], ..Default::default() };
+        let output =
+            proto::StreamOutput { protocol: 1, urls: urls.iter().map(|url| (*url).to_owned()).collect() };
+        let request =
+            proto::RoomCompositeEgressRequest { stream_outputs: vec![output], ..Default::default() };
         proto::EgressInfo {
             egress_id: "EG_a".into(),
             room_name: "standup".into(),
@@ -118,7 +122,10 @@ mod tests {
 
     #[test]
     fn a_missing_status_is_starting() {
-        assert_eq!(EgressView::of(&composite(&["rtmp://h/live/0a1b2c3d/s.1/k"])).unwrap().status, proto::EgressStatus::EgressStarting);
+        assert_eq!(
+            EgressView::of(&composite(&["rtmp://h/live/0a1b2c3d/s.1/k"])).unwrap().status,
+            proto::EgressStatus::EgressStarting
+        );
     }
 
     #[test]
