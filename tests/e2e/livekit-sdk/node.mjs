@@ -65,6 +65,7 @@ const running = await until('published', async () => {
 seen.running = { source: sdk.EgressSourceType?.[running.sourceType] ?? running.sourceType, case: running.request.case }
 const moved = await egress.updateStream(id, [next], [rtmp])
 seen.moved = moved.streamResults.map((stream) => [stream.url, sdk.StreamInfo_Status?.[stream.status] ?? stream.status])
+await until('published again', async () => (await egress.listEgress({ egressId: id }))[0].streamResults[1].startedAt > 0n)
 await egress.stopEgress(id)
 await until('complete', async () => (await status()) === 'EGRESS_COMPLETE')
 const ended = (await egress.listEgress({ egressId: id }))[0]

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("roomscribe-plan", &["roomscribe-crds"]),
     ("roomscribe-livekit", &[]),
     ("roomscribe-operator", &["roomscribe-crds", "roomscribe-livekit", "roomscribe-plan"]),
-    ("roomscribe-gateway", &["roomscribe-livekit", "roomscribe-transcript"]),
+    ("roomscribe-gateway", &["roomscribe-crds", "roomscribe-livekit", "roomscribe-transcript"]),
     ("roomscribe-speech", &[]),
     ("roomscribe-sims", &[]),
     (

@@ -170,8 +170,7 @@ async fn an_acknowledged_connection_is_made_again_and_stream_time_goes_on() {
 
 #[tokio::test]
 async fn an_early_drop_without_acknowledgement_fails_the_egress() {
-    let mut faults = Faults::default();
-    faults.start_latency_s = 0.1;
+    let faults = Faults { start_latency_s: 0.1, ..Faults::default() };
     let world = World::new(faults, Behaviour::TakeSilently).await;
     let id = world.start(&[world.url(1)]);
     world.until("audio", |world| world.frames(0) > 0).await;
@@ -194,8 +193,7 @@ async fn a_server_that_refuses_meets_a_storm_of_retries_and_is_given_up_after_ha
 
 #[tokio::test]
 async fn a_wedge_silences_both_outputs_for_good_and_stays_active() {
-    let mut faults = Faults::default();
-    faults.wedge_per_drop = 1.0;
+    let faults = Faults { wedge_per_drop: 1.0, ..Faults::default() };
     let world = World::new(faults, Behaviour::Take).await;
     let other = RtmpSink::start(Behaviour::Take).await.unwrap();
     let id = world.start(&[world.url(1), other.url("live/0a1b2c3d/s.2", "abcdef123456")]);
@@ -234,8 +232,7 @@ async fn a_planned_move_loses_and_doubles_no_frame() {
 
 #[tokio::test]
 async fn a_mute_stalls_and_then_sends_silence_on_the_same_clock() {
-    let mut faults = Faults::default();
-    faults.mute_stall_s = 2.8;
+    let faults = Faults { mute_stall_s: 2.8, ..Faults::default() };
     let world = World::new(faults, Behaviour::Take).await;
     world.start(&[world.url(1)]);
     world.until("audio", |world| world.frames(0) > 40).await;

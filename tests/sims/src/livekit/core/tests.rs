@@ -110,19 +110,19 @@ impl World {
     }
 
     fn events(&self) -> Vec<&str> {
-        let webhook = |effect| match effect {
-            &Effect::Webhook(ref event) => Some(event.event.as_str()),
+        let webhooks = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Webhook(event) => Some(event.event.as_str()),
             Effect::Feed(..) => None,
-        };
-        self.effects.iter().filter_map(webhook).collect()
+        });
+        webhooks.collect()
     }
 
     fn orders(&self) -> Vec<&FeedOrder> {
-        let order = |effect| match effect {
-            &Effect::Feed(_, ref order) => Some(order),
+        let orders = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Feed(_, order) => Some(order),
             Effect::Webhook(_) => None,
-        };
-        self.effects.iter().filter_map(order).collect()
+        });
+        orders.collect()
     }
 }
 
