@@ -25,6 +25,8 @@ pub enum Behaviour {
     Refuse,
     /// Closes before the handshake.
     Close,
+    /// Never answers the handshake.
+    Hang,
 }
 
 /// One publish that it took.
@@ -144,6 +146,9 @@ struct Connection {
 
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
+        if self.behaviour == Behaviour::Hang {
+            std::future::pending::<()>().await;
+        }
         let mut input = self.handshake().await?;
         let (mut session, results) = ServerSession::new(ServerSessionConfig::new()).map_err(broken)?;
         self.carry_out(&mut session, results).await?;

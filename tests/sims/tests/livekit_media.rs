@@ -143,6 +143,14 @@ async fn a_refused_port_and_a_refused_publish_fail_the_egress_at_once() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_is_never_answered_fails_the_egress() {
+    let world = World::new(Faults::default(), Behaviour::Hang).await;
+    let id = world.start(&[world.url(1)]);
+    world.until_status(&id, Status::EgressFailed).await;
+    assert_eq!((world.info(&id).error.as_str(), world.sink.attempts()), ("Failed to connect", 1));
+}
+
+#[tokio::test]
 async fn one_of_two_refused_outputs_is_survived() {
     let world = World::new(Faults::default(), Behaviour::Take).await;
     let mut closed = RtmpSink::start(Behaviour::Take).await.unwrap();

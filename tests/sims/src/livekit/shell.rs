@@ -13,6 +13,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+/// Feeders that are remembered; beyond it the frame counts of ended ones are forgotten.
+const FEEDERS: usize = 10_000;
+
 /// See the module.
 pub(super) struct Shell {
     pub(super) clock: Clock,
@@ -84,6 +87,9 @@ impl Shell {
 
     fn order(&self, id: String, order: FeedOrder) {
         let mut feeders = lock(&self.feeders);
+        if feeders.len() >= FEEDERS {
+            feeders.retain(|_, feed| !feed.orders.is_closed());
+        }
         let feed = feeders.entry(id.clone()).or_insert_with(|| {
             let (orders, receiver) = mpsc::channel(feed::ORDERS);
             let frames = Frames::default();

@@ -1,8 +1,10 @@
 //! A LiveKit without sockets and clocks: rooms, people, egresses and faults. Calls, reports and `now` go in, answers and
 //! effects come out. `now` is time since 1970 on the simulated clock.
 
+mod api;
 mod calls;
 mod egress;
+mod life;
 mod media;
 mod rooms;
 #[cfg(test)]
