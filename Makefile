@@ -8,7 +8,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit e2e browser deny bench fuzz fixtures sizes screenshots
+.PHONY: help demo test lint unit e2e browser deny bench fuzz soak generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,13 @@ bench: ## ratios against peers, into docs/benchmarks.{json,md}
 fuzz: ## every fuzz target for T seconds each (T=60)
 	@$(NEED) cargo cc cargo-fuzz
 	@PATH="$(ROOMSCRIBE_CACHE)/tools/bin:$$PATH" rtmp/fuzz/run.sh $(T)
+
+soak: ## the decisions through random crashes and faults (SEED=1 POINTS=100000)
+	@$(NEED) cargo cc
+	@tests/tools/soak.sh $(or $(SEED),1) $(or $(POINTS),100000)
+
+generate: ## write what is made from the code: the CRD's YAML, docs/conditions.md
+	@UPDATE=1 cargo test --locked -q -p roomscribe-crds --test generated
 
 fixtures: ## make the demo's meeting again from its dialogue
 	@tests/fixtures/meeting/make.sh

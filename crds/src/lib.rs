@@ -15,7 +15,7 @@ mod status;
 
 pub use session::{FINALIZER, GROUP, TranscriptionSession, TranscriptionSessionSpec, crd_yaml};
 pub use spec::{
-    Capture, CaptureMode, DesiredState, Disruption, ExternalAddress, Exposure, Ingest, IngestTls, Limits,
+    Capture, CaptureMode, DesiredState, Disruption, Exposure, ExternalAddress, Ingest, IngestTls, Limits,
     LocalReference, PostCall, SecretKeyReference, SpeakerSource, Speakers, Speech, VocabularyEntry, Worker,
 };
 pub use status::{

@@ -265,7 +265,11 @@ pub struct Speakers {
 
 impl Default for Speakers {
     fn default() -> Self {
-        Self { source: SpeakerSource::ActiveSpeakers, post_call: PostCall::None, post_call_deadline_seconds: 900 }
+        Self {
+            source: SpeakerSource::ActiveSpeakers,
+            post_call: PostCall::None,
+            post_call_deadline_seconds: 900,
+        }
     }
 }
 

@@ -1,4 +1,9 @@
 //! What is generated from the types is committed, and is the same. `UPDATE=1 cargo test -p roomscribe-crds` writes it anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test support: clippy knows tests only by their attribute"
+)]
 
 use roomscribe_crds::reason::Reason;
 use roomscribe_crds::{TranscriptionSession, TranscriptionSessionSpec, crd_yaml};

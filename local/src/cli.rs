@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Tail(Tail),
     /// Download a transcript.
     Export(Export),
+    /// Print the CustomResourceDefinition of TranscriptionSession, for `kubectl apply --server-side -f -`.
+    Crd,
 }
 
 /// `roomscribe demo`.

@@ -31,5 +31,11 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::List(args) => client::list(args).await,
         Command::Tail(args) => client::tail(args).await,
         Command::Export(args) => client::export(args).await,
+        Command::Crd => crd(),
     }
+}
+
+fn crd() -> Result<(), Failure> {
+    print!("{}", roomscribe_crds::crd_yaml().map_err(Failure::unavailable)?);
+    Ok(())
 }

@@ -2,11 +2,11 @@
 
 use crate::START_UNKNOWN_SECONDS;
 use crate::memory::How;
-use crate::observed::{Egress, LiveKitError, Listing, Observed, Secrets};
+use crate::observed::{Egress, Listing, LiveKitError, Observed, Secrets};
 use crate::plan::{Action, Plan};
 use k8s_openapi::jiff::Timestamp;
-use roomscribe_crds::condition::{self, ConditionType};
 use roomscribe_crds::DesiredState;
+use roomscribe_crds::condition::{self, ConditionType};
 
 /// The rules that `plan` breaks, as sentences; empty is what every test expects.
 pub fn broken(observed: &Observed, plan: &Plan, now: Timestamp) -> Vec<String> {
@@ -76,7 +76,8 @@ fn intents(observed: &Observed, plan: &Plan, now: Timestamp, must: &mut impl FnM
     for attempt in written {
         must(i64::from(attempt) == i64::from(old) + 1, "attempts follow each other");
         must(
-            !actions(plan).any(|action| matches!(action, Action::StartEgress { .. } | Action::MoveEgress { .. })),
+            !actions(plan)
+                .any(|action| matches!(action, Action::StartEgress { .. } | Action::MoveEgress { .. })),
             "an intent is written before anything is begun, never in the same plan",
         );
         must(
@@ -97,9 +98,15 @@ fn endings(observed: &Observed, plan: &Plan, must: &mut impl FnMut(bool, &str)) 
     let lets_go = actions(plan).any(|action| *action == Action::RemoveFinalizer);
     let session = &observed.session;
     if lets_go && session.status.completed_at.is_none() && !session.force_finalize {
-        must(live.is_empty() || plan.memory.abandoned, "the finalizer stays while an egress is known to live");
         must(
-            session.status.attempt.is_none() || observed.livekit.egresses.get().is_some() || plan.memory.abandoned || session.spec.capture.mode == roomscribe_crds::CaptureMode::Push,
+            live.is_empty() || plan.memory.abandoned,
+            "the finalizer stays while an egress is known to live",
+        );
+        must(
+            session.status.attempt.is_none()
+                || observed.livekit.egresses.get().is_some()
+                || plan.memory.abandoned
+                || session.spec.capture.mode == roomscribe_crds::CaptureMode::Push,
             "the finalizer stays until somebody has looked",
         );
         must(plan.status.completed_at.is_some(), "the finalizer goes with the end only");
@@ -128,7 +135,10 @@ fn words(observed: &Observed, plan: &Plan, now: Timestamp, must: &mut impl FnMut
         );
     }
     let names: Vec<_> = plan.status.conditions.iter().map(|condition| &condition.type_).collect();
-    must((1..names.len()).all(|index| !names[..index].contains(&names[index])), "a condition type appears once");
+    must(
+        (1..names.len()).all(|index| !names[..index].contains(&names[index])),
+        "a condition type appears once",
+    );
     for foreign in &observed.session.status.conditions {
         must(names.contains(&&foreign.type_), "conditions of others survive");
     }

@@ -23,7 +23,7 @@ pub enum Fate {
 }
 
 /// Ids of the egresses to stop. `owned` holds only egresses whose URL carries this installation's own id.
-pub fn orphans<'a>(owned: &'a [Owned], fate: impl Fn(&str) -> Fate) -> Vec<&'a str> {
+pub fn orphans(owned: &[Owned], fate: impl Fn(&str) -> Fate) -> Vec<&str> {
     owned
         .iter()
         .filter(|owned| owned.egress.state.is_live() && fate(&owned.session) != Fate::Active)

@@ -22,8 +22,8 @@ mod plan;
 pub use decide::plan;
 pub use memory::{How, Intent, Memory, StartCall, StartOutcome, StopCall};
 pub use observed::{
-    Cluster, ContainerExit, Egress, EgressState, Gate, Hearing, Known, Listing, LiveKit, LiveKitError, Observed,
-    Pod, PodState, Room, RoomView, Secrets, Service, Session, SpeechState, WorkerReport,
+    Cluster, ContainerExit, Egress, EgressState, Gate, Hearing, Known, Listing, LiveKit, LiveKitError,
+    Observed, Pod, PodState, Room, RoomView, Secrets, Service, Session, SpeechState, WorkerReport,
 };
 pub use plan::{Action, Ask, EventKind, Plan, Planned};
 

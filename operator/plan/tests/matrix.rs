@@ -1,4 +1,9 @@
 //! The failure matrix, row by row: what is seen, what is done, what people read.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test support: clippy knows tests only by their attribute"
+)]
 
 mod common;
 
@@ -10,7 +15,10 @@ use roomscribe_plan::*;
 
 fn begins(plan: &Plan) -> bool {
     plan.actions.iter().any(|planned| {
-        matches!(planned.action, Action::StartEgress { .. } | Action::WriteIntent { .. } | Action::EnsureWorker { .. })
+        matches!(
+            planned.action,
+            Action::StartEgress { .. } | Action::WriteIntent { .. } | Action::EnsureWorker { .. }
+        )
     })
 }
 
@@ -19,7 +27,9 @@ fn does(plan: &Plan, wanted: impl Fn(&Action) -> bool) -> bool {
 }
 
 fn reason(plan: &Plan, kind: ConditionType) -> String {
-    condition::find(&plan.status.conditions, kind).map(|condition| condition.reason.clone()).unwrap_or_default()
+    condition::find(&plan.status.conditions, kind)
+        .map(|condition| condition.reason.clone())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -31,7 +41,8 @@ fn a_new_session_gets_its_finalizer_before_anything_else() {
 
 #[test]
 fn a_secret_that_is_missing_is_named_and_nothing_is_started() {
-    let plan = Scene::new().gate(|gate| gate.secrets = Known::Known(Secrets::Missing("livekit".into()))).plan();
+    let plan =
+        Scene::new().gate(|gate| gate.secrets = Known::Known(Secrets::Missing("livekit".into()))).plan();
     assert_eq!(reason(&plan, ConditionType::Accepted), "SecretNotFound");
     assert_eq!(reason(&plan, ConditionType::Ready), "SecretNotFound");
     assert!(!begins(&plan));
@@ -147,7 +158,13 @@ fn an_open_microphone_that_is_not_heard_for_five_seconds_gets_the_next_attempt_a
 
 #[test]
 fn a_worker_whose_container_ended_is_followed_by_the_next_attempt_as_soon_as_it_listens() {
-    let plan = Scene::new().restarted_pod(1, 10).room(1).attempt(1, 300).listed(vec![active("EG_a", 1)]).hearing(0).plan();
+    let plan = Scene::new()
+        .restarted_pod(1, 10)
+        .room(1)
+        .attempt(1, 300)
+        .listed(vec![active("EG_a", 1)])
+        .hearing(0)
+        .plan();
     assert!(does(&plan, |action| matches!(action, Action::WriteIntent { attempt: 2, .. })));
 }
 
@@ -159,7 +176,8 @@ fn the_older_egress_is_stopped_once_the_next_attempt_was_called_and_not_waited_f
         .attempt(2, 3)
         .listed(vec![active("EG_a", 1)])
         .remembering(|memory| {
-            memory.start = Some(StartCall { attempt: 2, at: at(-2), moves: None, answered_at: None, outcome: None });
+            memory.start =
+                Some(StartCall { attempt: 2, at: at(-2), moves: None, answered_at: None, outcome: None });
         })
         .plan();
     assert!(does(&plan, |action| *action == Action::StopEgress { id: "EG_a".into() }));
@@ -167,7 +185,8 @@ fn the_older_egress_is_stopped_once_the_next_attempt_was_called_and_not_waited_f
 
 #[test]
 fn a_failed_egress_is_followed_after_a_wait_that_grows() {
-    let failed = Egress { state: EgressState::Failed, error: "Could not connect".into(), ..egress("EG_a", 1) };
+    let failed =
+        Egress { state: EgressState::Failed, error: "Could not connect".into(), ..egress("EG_a", 1) };
     let plan = Scene::new().pod(1).room(1).attempt(1, 5).listed(vec![failed]).plan();
     assert_eq!(reason(&plan, ConditionType::EgressActive), "EgressFailed");
     assert_eq!((plan.memory.failures, plan.memory.retry_at), (1, Some(at(1))));
@@ -213,7 +232,8 @@ fn a_new_speech_key_makes_a_new_pod() {
 
 #[test]
 fn a_second_container_exit_within_ten_minutes_replaces_the_pod() {
-    let plan = Scene::new().crashed_pod(1, 2).remembering(|memory| memory.exits = vec![at(-200), at(-20)]).plan();
+    let plan =
+        Scene::new().crashed_pod(1, 2).remembering(|memory| memory.exits = vec![at(-200), at(-20)]).plan();
     assert!(does(&plan, |action| matches!(action, Action::EnsureWorker { attempt: 2, .. })));
     assert!(does(&plan, |action| matches!(action, Action::DeletePod { .. })));
 }
@@ -226,7 +246,9 @@ fn a_pod_on_a_lost_node_is_replaced() {
 
 #[test]
 fn a_drain_moves_the_healthy_egress_by_one_update() {
-    let scene = || Scene::new().leaving_pod(1).pod(2).room(1).attempt(1, 300).listed(vec![active("EG_a", 1)]).hearing(1);
+    let scene = || {
+        Scene::new().leaving_pod(1).pod(2).room(1).attempt(1, 300).listed(vec![active("EG_a", 1)]).hearing(1)
+    };
     let how = How::Move { egress: "EG_a".into(), from: 1 };
     let plan = scene().plan();
     assert!(does(&plan, |action| *action == Action::WriteIntent { attempt: 2, how: how.clone() }));
@@ -240,7 +262,8 @@ fn a_drain_moves_the_healthy_egress_by_one_update() {
 
 #[test]
 fn a_drain_keeps_the_service_on_the_old_pod_until_the_new_one_listens() {
-    let plan = Scene::new().leaving_pod(1).attempt(1, 300).room(1).listed(vec![active("EG_a", 1)]).hearing(1).plan();
+    let plan =
+        Scene::new().leaving_pod(1).attempt(1, 300).room(1).listed(vec![active("EG_a", 1)]).hearing(1).plan();
     assert!(does(&plan, |action| *action == Action::EnsureWorker { attempt: 2, selects: 1 }));
 }
 
@@ -253,7 +276,8 @@ fn push_needs_no_livekit() {
 
 #[test]
 fn a_stop_ends_the_egress_first_then_the_worker_then_the_service() {
-    let stopped = || Scene::new().spec(|spec| spec.desired_state = DesiredState::Stopped).attempt(1, 300).room(1);
+    let stopped =
+        || Scene::new().spec(|spec| spec.desired_state = DesiredState::Stopped).attempt(1, 300).room(1);
     let first = stopped().pod(1).listed(vec![active("EG_a", 1)]).hearing(1).plan();
     assert!(does(&first, |action| *action == Action::StopEgress { id: "EG_a".into() }));
     assert!(!does(&first, |action| matches!(action, Action::StopWorker { .. })));
@@ -291,7 +315,14 @@ fn a_session_that_is_never_ready_gives_up_at_its_start_deadline() {
 
 #[test]
 fn the_longest_duration_ends_a_session() {
-    let plan = Scene::new().started(-43_200).pod(1).room(1).attempt(1, 300).listed(vec![active("EG_a", 1)]).hearing(1).plan();
+    let plan = Scene::new()
+        .started(-43_200)
+        .pod(1)
+        .room(1)
+        .attempt(1, 300)
+        .listed(vec![active("EG_a", 1)])
+        .hearing(1)
+        .plan();
     assert_eq!(reason(&plan, ConditionType::Succeeded), "MaxDuration");
     assert!(does(&plan, |action| matches!(action, Action::StopEgress { .. })));
 }

@@ -1,10 +1,10 @@
 //! A plan in the making.
 
+use crate::START_UNKNOWN_SECONDS;
 use crate::backoff::seconds;
 use crate::memory::{Memory, StartOutcome};
 use crate::observed::{Egress, Hearing, Listing, Observed, Pod, Room};
 use crate::plan::{Action, Ask, Plan, Planned};
-use crate::START_UNKNOWN_SECONDS;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use roomscribe_crds::TranscriptionSessionStatus;

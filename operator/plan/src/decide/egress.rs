@@ -99,7 +99,8 @@ fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>
             intend(draft, listening, How::Start, reason);
         }
         None if draft.observed.worker.is_none() => {
-            draft.egress_word = (Verdict::Unknown, Reason::WorkerUnreachable, Reason::WorkerUnreachable.action().into());
+            draft.egress_word =
+                (Verdict::Unknown, Reason::WorkerUnreachable, Reason::WorkerUnreachable.action().into());
             draft.wake_in(10);
         }
         None => {}
@@ -139,7 +140,9 @@ fn suspicion(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening
 /// A broken RTMP connection is not trusted again: the worker's container ended after this attempt was intended, and the
 /// egress has not come back by itself.
 fn restarted_since(draft: &Draft<'_>, egress: &Egress, listening: Option<Listening<'_>>) -> bool {
-    let (Some(listening), Some(intent_at)) = (listening, draft.status.intent_at.as_ref()) else { return false };
+    let (Some(listening), Some(intent_at)) = (listening, draft.status.intent_at.as_ref()) else {
+        return false;
+    };
     let newer_pod = listening.pod.attempt > egress.attempt;
     let restarted = listening.pod.restarts > 0
         && listening.pod.container_started_at.is_some_and(|started| started > intent_at.0);
@@ -279,7 +282,10 @@ fn ended_with_silence(draft: &Draft<'_>) -> bool {
     let attempt = draft.attempt();
     let listing = draft.observed.livekit.egresses.get();
     listing.is_some_and(|listing| {
-        listing.egresses.iter().any(|egress| egress.attempt == attempt && egress.state == EgressState::Complete)
+        listing
+            .egresses
+            .iter()
+            .any(|egress| egress.attempt == attempt && egress.state == EgressState::Complete)
     })
 }
 
@@ -289,9 +295,12 @@ fn last_failure(draft: &mut Draft<'_>) -> Reason {
         return Reason::Starting;
     }
     let outcome = draft.memory.start.as_ref().filter(|start| start.attempt == attempt);
-    let ended = draft.observed.livekit.egresses.get().and_then(|listing| {
-        listing.egresses.iter().find(|egress| egress.attempt == attempt)
-    });
+    let ended = draft
+        .observed
+        .livekit
+        .egresses
+        .get()
+        .and_then(|listing| listing.egresses.iter().find(|egress| egress.attempt == attempt));
     let (reason, message) = match (outcome.and_then(|start| start.outcome.as_ref()), ended) {
         (_, Some(egress)) => (reason_of(egress), egress.error.clone()),
         (Some(StartOutcome::NoCapacity), None) => (Reason::CapacityExhausted, String::new()),

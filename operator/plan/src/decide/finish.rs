@@ -2,14 +2,14 @@
 
 use super::draft::Draft;
 use super::{egress, gate, tell};
+use crate::CLEANUP_DEADLINE_SECONDS;
 use crate::backoff::seconds;
 use crate::observed::{Hearing, Known};
 use crate::plan::{Action, Ask, EventKind};
-use crate::CLEANUP_DEADLINE_SECONDS;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use roomscribe_crds::DesiredState;
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
-use roomscribe_crds::DesiredState;
 
 /// Why it ends, and whether that is what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,9 @@ fn room_ended(draft: &Draft<'_>) -> bool {
     if !gate::needs_livekit(draft) || draft.attempt() == 0 || !was_ready(draft) {
         return false;
     }
-    if matches!(draft.hearing(), Some(Hearing::Publishing(_))) && draft.observed.memory.room_empty_since.is_none() {
+    if matches!(draft.hearing(), Some(Hearing::Publishing(_)))
+        && draft.observed.memory.room_empty_since.is_none()
+    {
         return false;
     }
     let timeout = draft.observed.session.spec.limits.room_empty_timeout_seconds;
@@ -84,7 +86,8 @@ pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
         return draft.act(Action::RemoveFinalizer, ending.reason);
     }
     let now = draft.now;
-    let since = *draft.memory.stopping_since.get_or_insert(session.deleted_at.unwrap_or(now).min(now));
+    let since =
+        *draft.memory.stopping_since.get_or_insert_with(|| session.deleted_at.unwrap_or(now).min(now));
     let late = draft.since(since) >= CLEANUP_DEADLINE_SECONDS;
     tell::ending(draft, ending.reason);
     draft.wake_at(since + seconds(CLEANUP_DEADLINE_SECONDS));
@@ -126,7 +129,10 @@ fn abandon(draft: &mut Draft<'_>) {
         return;
     }
     let ids: Vec<_> = draft.live().iter().map(|egress| egress.id.clone()).collect();
-    let note = format!("LiveKit did not confirm that the egress has ended ({}); with pod and Service gone it ends by itself", ids.join(", "));
+    let note = format!(
+        "LiveKit did not confirm that the egress has ended ({}); with pod and Service gone it ends by itself",
+        ids.join(", ")
+    );
     draft.act(Action::Event { kind: EventKind::Warning, note }, Reason::EgressCleanupAbandoned);
 }
 

@@ -22,7 +22,8 @@ pub(super) fn open(draft: &mut Draft<'_>) -> bool {
         }
         _ => {
             let reason = if in_clear(draft) { Reason::AcceptedWithoutTls } else { Reason::Accepted };
-            let message = if in_clear(draft) { "audio crosses networks in clear text: set ingest.tls" } else { "" };
+            let message =
+                if in_clear(draft) { "audio crosses networks in clear text: set ingest.tls" } else { "" };
             draft.set(ConditionType::Accepted, Verdict::True, reason, message);
             true
         }

@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 use roomscribe_crds::{
-    CaptureMode, CaptureStatus, EgressKind, EgressRecord, IngestStatus, LastExit, Summary, Usage, WorkerStatus,
+    CaptureMode, CaptureStatus, EgressKind, EgressRecord, IngestStatus, LastExit, Summary, Usage,
+    WorkerStatus,
 };
 
 /// Contract §1: the list has a limit.
@@ -30,7 +31,9 @@ pub(super) fn waiting(draft: &mut Draft<'_>) {
     draft.status.summary = Some(Summary::Pending);
     let accepted = condition::find(&draft.status.conditions, ConditionType::Accepted).cloned();
     let refused = accepted.filter(|accepted| accepted.status == "False");
-    let reason = refused.as_ref().and_then(|accepted| Reason::ALL.iter().find(|reason| reason.as_str() == accepted.reason));
+    let reason = refused
+        .as_ref()
+        .and_then(|accepted| Reason::ALL.iter().find(|reason| reason.as_str() == accepted.reason));
     let message = refused.as_ref().map_or("", |accepted| accepted.message.as_str());
     draft.set(ConditionType::Ready, Verdict::False, *reason.unwrap_or(&Reason::Starting), message);
     let deadline = draft.observed.session.spec.limits.start_deadline_seconds;
@@ -56,7 +59,8 @@ pub(super) fn running(draft: &mut Draft<'_>) {
     draft.status.observed_generation = draft.observed.session.generation;
     let push = draft.observed.session.spec.capture.mode == CaptureMode::Push;
     let (worker, ingest, speech) = (worker_word(draft), ingest_word(draft), speech_word(draft));
-    let egress = if push { (Verdict::True, Reason::NotNeeded, String::new()) } else { draft.egress_word.clone() };
+    let egress =
+        if push { (Verdict::True, Reason::NotNeeded, String::new()) } else { draft.egress_word.clone() };
     let words = [
         (ConditionType::WorkerReady, worker),
         (ConditionType::IngestReady, ingest),
@@ -66,7 +70,8 @@ pub(super) fn running(draft: &mut Draft<'_>) {
     for (kind, (verdict, reason, message)) in &words {
         draft.set(*kind, *verdict, *reason, message);
     }
-    let before = condition::find(&draft.status.conditions, ConditionType::Ready).map(|old| old.reason.clone());
+    let before =
+        condition::find(&draft.status.conditions, ConditionType::Ready).map(|old| old.reason.clone());
     let ready = ready_word(draft, &words);
     draft.set(ConditionType::Ready, ready.0, ready.1, &ready.2);
     let once = finish::was_ready(draft) || ready.0 == Verdict::True;
@@ -99,7 +104,9 @@ fn ingest_word(draft: &Draft<'_>) -> Word {
     let limit = i64::from(draft.observed.session.spec.ingest.address_timeout_seconds);
     match service {
         Some(service) if service.address.is_some() => word(Verdict::True, Reason::AddressReady),
-        Some(service) if draft.since(service.created_at) >= limit => word(Verdict::False, Reason::AddressTimeout),
+        Some(service) if draft.since(service.created_at) >= limit => {
+            word(Verdict::False, Reason::AddressTimeout)
+        }
         _ => word(Verdict::False, Reason::AddressPending),
     }
 }
@@ -166,7 +173,13 @@ fn show_capture(draft: &mut Draft<'_>) {
 }
 
 fn show_worker(draft: &mut Draft<'_>) {
-    let address = draft.observed.cluster.service.get().and_then(Option::as_ref).and_then(|service| service.address.clone());
+    let address = draft
+        .observed
+        .cluster
+        .service
+        .get()
+        .and_then(Option::as_ref)
+        .and_then(|service| service.address.clone());
     if let Some((host, port)) = address {
         draft.status.ingest = Some(IngestStatus { host, port: port.into() });
     }
@@ -176,7 +189,10 @@ fn show_worker(draft: &mut Draft<'_>) {
             pod_uid: pod.uid.clone(),
             node_name: pod.node.clone(),
             restarts: i32::try_from(pod.restarts).unwrap_or(i32::MAX),
-            last_exit: pod.last_exit.as_ref().map(|exit| LastExit { code: exit.code, reason: exit.reason.clone() }),
+            last_exit: pod
+                .last_exit
+                .as_ref()
+                .map(|exit| LastExit { code: exit.code, reason: exit.reason.clone() }),
         });
     }
 }
@@ -232,7 +248,9 @@ fn limits(draft: &mut Draft<'_>, once: bool) {
     let started = draft.status.started_at.as_ref().map_or(session.created_at, |time| time.0);
     draft.wake_at(started + crate::backoff::seconds(session.spec.limits.max_duration_seconds.into()));
     if !once {
-        draft.wake_at(session.created_at + crate::backoff::seconds(session.spec.limits.start_deadline_seconds.into()));
+        draft.wake_at(
+            session.created_at + crate::backoff::seconds(session.spec.limits.start_deadline_seconds.into()),
+        );
     }
 }
 
@@ -247,7 +265,12 @@ pub(super) fn ending(draft: &mut Draft<'_>, reason: Reason) {
 
 /// Ended.
 pub(super) fn ended(draft: &mut Draft<'_>, verdict: Verdict, reason: Reason) {
-    for kind in [ConditionType::WorkerReady, ConditionType::IngestReady, ConditionType::EgressActive, ConditionType::Transcribing] {
+    for kind in [
+        ConditionType::WorkerReady,
+        ConditionType::IngestReady,
+        ConditionType::EgressActive,
+        ConditionType::Transcribing,
+    ] {
         draft.set(kind, Verdict::False, Reason::Ended, "");
     }
     draft.set(ConditionType::Ready, Verdict::False, reason, reason.meaning());

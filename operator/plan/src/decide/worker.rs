@@ -35,7 +35,8 @@ pub(super) fn ensure<'a>(draft: &mut Draft<'a>) -> Option<Listening<'a>> {
     if service.is_none_or(|service| service.selects != selects && !service.leaving) {
         draft.act(Action::EnsureWorker { attempt: pod.attempt, selects }, Reason::Starting);
     }
-    let addressed = service.is_some_and(|service| service.address.is_some() && service.selects == pod.attempt);
+    let addressed =
+        service.is_some_and(|service| service.address.is_some() && service.selects == pod.attempt);
     if !addressed {
         draft.wake_in(10);
     }
@@ -46,7 +47,11 @@ pub(super) fn ensure<'a>(draft: &mut Draft<'a>) -> Option<Listening<'a>> {
 fn selected(draft: &Draft<'_>, pod: &Pod) -> u32 {
     let now = draft.observed.cluster.service.get().and_then(Option::as_ref).map(|service| service.selects);
     match now {
-        Some(old) if pod.state != PodState::Listening && draft.pods().iter().any(|pod| pod.attempt == old) => old,
+        Some(old)
+            if pod.state != PodState::Listening && draft.pods().iter().any(|pod| pod.attempt == old) =>
+        {
+            old
+        }
         _ => pod.attempt,
     }
 }
@@ -76,7 +81,12 @@ fn replace(draft: &mut Draft<'_>, old: Option<&Pod>) {
         return;
     }
     let selects = match draft.observed.cluster.service.get().and_then(Option::as_ref) {
-        Some(service) if draft.pods().iter().any(|pod| pod.attempt == service.selects && pod.state == PodState::Listening) => {
+        Some(service)
+            if draft
+                .pods()
+                .iter()
+                .any(|pod| pod.attempt == service.selects && pod.state == PodState::Listening) =>
+        {
             service.selects
         }
         _ => attempt,
@@ -101,9 +111,8 @@ fn reason_of(pod: &Pod) -> Reason {
 fn clear_out(draft: &mut Draft<'_>, current: &Pod) {
     let heard = matches!(draft.hearing(), Some(Hearing::Publishing(attempt)) if attempt >= current.attempt);
     for pod in draft.pods() {
-        let useless = pod.attempt < current.attempt
-            && !pod.leaving
-            && (heard || pod.state != PodState::Listening);
+        let useless =
+            pod.attempt < current.attempt && !pod.leaving && (heard || pod.state != PodState::Listening);
         if useless {
             draft.act(Action::DeletePod { name: pod.name.clone() }, Reason::Terminating);
         }

@@ -1,4 +1,5 @@
 //! A session as it is seen, changed word by word. `plan()` also checks every invariant.
+#![allow(clippy::unwrap_used, reason = "test support: clippy knows tests only by their attribute")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -168,7 +169,8 @@ impl Scene {
     /// The status holds this attempt, intended some seconds ago by a process that is gone.
     pub(crate) fn attempt(self, attempt: i32, ago: i64) -> Self {
         self.with(|seen| {
-            (seen.session.status.attempt, seen.session.status.intent_at) = (Some(attempt), Some(Time(at(-ago))));
+            (seen.session.status.attempt, seen.session.status.intent_at) =
+                (Some(attempt), Some(Time(at(-ago))));
         })
     }
 
@@ -222,7 +224,15 @@ impl Scene {
             let status = &mut seen.session.status;
             status.started_at = Some(Time(at(offset)));
             let (kind, now) = (ConditionType::Succeeded, Time(at(offset)));
-            condition::set(&mut status.conditions, kind, Verdict::Unknown, Reason::Running, "", Some(1), &now);
+            condition::set(
+                &mut status.conditions,
+                kind,
+                Verdict::Unknown,
+                Reason::Running,
+                "",
+                Some(1),
+                &now,
+            );
         })
     }
 
@@ -232,7 +242,15 @@ impl Scene {
             status.completed_at = Some(Time(at(offset)));
             for kind in ConditionType::ALL {
                 let now = Time(at(offset));
-                condition::set(&mut status.conditions, kind, Verdict::True, Reason::Stopped, "", Some(1), &now);
+                condition::set(
+                    &mut status.conditions,
+                    kind,
+                    Verdict::True,
+                    Reason::Stopped,
+                    "",
+                    Some(1),
+                    &now,
+                );
             }
         })
     }

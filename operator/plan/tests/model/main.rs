@@ -1,5 +1,10 @@
 //! plan + a model of LiveKit + a model of Kubernetes through random faults, crashes and lost answers between every two
 //! actions. `SEED=n POINTS=n cargo test -p roomscribe-plan --test model -- --nocapture soak` runs longer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test support: clippy knows tests only by their attribute"
+)]
 
 mod operator;
 mod world;
@@ -77,7 +82,10 @@ fn no_life_leaves_an_egress_behind_or_feeds_twice_and_each_ends_with_a_true_reas
         assert_eq!(life.orphans, 0, "seed {seed}: {life:?}");
         assert_eq!(life.doubled, 0, "seed {seed}: {life:?}");
         assert_eq!(life.left_behind, 0, "seed {seed}: {life:?}");
-        assert!(life.ending.starts_with("True/") || life.ending.starts_with("False/"), "seed {seed}: {life:?}");
+        assert!(
+            life.ending.starts_with("True/") || life.ending.starts_with("False/"),
+            "seed {seed}: {life:?}"
+        );
         points += life.points;
         orphans += life.orphans;
         doubled += life.doubled;
@@ -86,7 +94,9 @@ fn no_life_leaves_an_egress_behind_or_feeds_twice_and_each_ends_with_a_true_reas
         *endings.entry(life.ending).or_default() += 1;
         seed += 1;
     }
-    println!("of {spoken} s with an open microphone {deaf} s were not heard; two egresses were billed for {overlapping} s");
+    println!(
+        "of {spoken} s with an open microphone {deaf} s were not heard; two egresses were billed for {overlapping} s"
+    );
     println!("endings: {endings:?}");
     println!("soak: points={points} orphans={orphans} doubled={doubled} lost=0");
 }

@@ -1,5 +1,10 @@
 //! A model of the operator process: it observes through caches, carries plans out one action at a time, and can die
 //! between any two.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test support: clippy knows tests only by their attribute"
+)]
 
 use crate::world::{Late, RealPod, World, seconds};
 use k8s_openapi::jiff::Timestamp;
@@ -76,7 +81,7 @@ impl Operator {
         let observed = self.observe(world, status);
         let plan = plan(&observed, world.now);
         assert_eq!(check::broken(&observed, &plan, world.now), Vec::<String>::new());
-        self.next = plan.wake_at.unwrap_or(world.now + seconds(3600));
+        self.next = plan.wake_at.unwrap_or_else(|| world.now + seconds(3600));
         self.carry_out(world, &observed, &plan, version);
     }
 
@@ -187,7 +192,8 @@ impl Operator {
 
     fn called(&mut self, world: &World, attempt: u32, moves: Option<String>) {
         self.memory.intent = None;
-        self.memory.start = Some(StartCall { attempt, at: world.now, moves, answered_at: None, outcome: None });
+        self.memory.start =
+            Some(StartCall { attempt, at: world.now, moves, answered_at: None, outcome: None });
     }
 
     fn start(&mut self, world: &mut World, attempt: u32) {
@@ -219,16 +225,21 @@ impl Operator {
     fn move_egress(&mut self, world: &mut World, id: &str, to: u32) {
         self.called(world, to, Some(id.to_owned()));
         let answers = world.livekit_answers();
-        if answers && let Some(egress) = world.egresses.iter_mut().find(|egress| egress.id == id && egress.feeds.is_some()) {
+        if answers
+            && let Some(egress) =
+                world.egresses.iter_mut().find(|egress| egress.id == id && egress.feeds.is_some())
+        {
             (egress.attempt, egress.feeds) = (to, None);
         }
-        let outcome = if answers { StartOutcome::Started { id: id.to_owned() } } else { StartOutcome::Unknown };
+        let outcome =
+            if answers { StartOutcome::Started { id: id.to_owned() } } else { StartOutcome::Unknown };
         self.flight = Some(Flight { answers_at: world.now, attempt: to, outcome });
     }
 
     /// Once a minute: egresses whose session is gone or finished.
     fn collect(&mut self, world: &mut World) {
-        let idle = world.now < self.down_until || !world.livekit_answers() || world.now < world.refuses_key_until;
+        let idle =
+            world.now < self.down_until || !world.livekit_answers() || world.now < world.refuses_key_until;
         if idle || (world.now - self.collected_at).get_seconds() < 60 {
             return;
         }
@@ -258,7 +269,7 @@ fn stop(world: &mut World, id: &str) {
         egress.state = EgressState::Ending;
         egress.feeds = None;
         let wait = if egress.wedged { 30 } else { 1 };
-        egress.stops_at.get_or_insert(now + seconds(wait));
+        egress.stops_at.get_or_insert_with(|| now + seconds(wait));
     }
 }
 
@@ -293,7 +304,7 @@ fn delete_pods(world: &mut World, which: impl Fn(&RealPod) -> bool) {
     let drain = world.rng.i64(1..20);
     for pod in world.pods.iter_mut().filter(|pod| which(pod)) {
         pod.pod.leaving = true;
-        pod.gone_at.get_or_insert(now + seconds(drain));
+        pod.gone_at.get_or_insert_with(|| now + seconds(drain));
     }
 }
 

@@ -1,4 +1,9 @@
 //! A model of LiveKit and of Kubernetes around one session, with the faults that were observed on real ones.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test support: clippy knows tests only by their attribute"
+)]
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use roomscribe_crds::{DesiredState, TranscriptionSessionSpec, TranscriptionSessionStatus};
@@ -135,7 +140,10 @@ impl World {
         self.egresses_go_on();
         let feeding = self.egresses.iter().filter(|egress| egress.feeds.is_some()).count();
         self.doubled += u32::from(feeding > 1);
-        let billed = self.egresses.iter().filter(|egress| matches!(egress.state, EgressState::Starting | EgressState::Active));
+        let billed = self
+            .egresses
+            .iter()
+            .filter(|egress| matches!(egress.state, EgressState::Starting | EgressState::Active));
         self.overlapping += u32::from(billed.count() > 1);
         if self.room.is_some_and(|room| room.open_microphones > 0) && self.deleted_at.is_none() {
             self.spoken += 1;
@@ -158,7 +166,7 @@ impl World {
         if self.chance(600) {
             self.refuses_key_until = now + seconds(self.rng.i64(1..60));
         }
-        if self.room.is_none() && (self.calm || self.chance(20)) && self.status.completed_at.is_none() && !self.calm {
+        if self.room.is_none() && self.status.completed_at.is_none() && self.chance(20) {
             self.room = Some(Room { participants: 2, open_microphones: 1 });
         }
         if self.chance(40)
@@ -175,7 +183,7 @@ impl World {
             let grace = self.rng.i64(5..60);
             let pod = &mut self.pods[index];
             pod.pod.leaving = true;
-            pod.gone_at.get_or_insert(now + seconds(grace));
+            pod.gone_at.get_or_insert_with(|| now + seconds(grace));
         }
         if self.chance(500) && !self.pods.is_empty() {
             let index = self.rng.usize(0..self.pods.len());
@@ -254,8 +262,12 @@ impl World {
                 pod.heard_since = now;
             }
         }
-        let gone: Vec<_> =
-            self.pods.iter().filter(|pod| pod.gone_at.is_some_and(|at| at <= now)).map(|pod| pod.pod.name.clone()).collect();
+        let gone: Vec<_> = self
+            .pods
+            .iter()
+            .filter(|pod| pod.gone_at.is_some_and(|at| at <= now))
+            .map(|pod| pod.pod.name.clone())
+            .collect();
         for name in gone {
             self.cut(&name);
             self.pods.retain(|pod| pod.pod.name != name);
@@ -285,16 +297,16 @@ impl World {
         let now = self.now;
         let selects = self.service.as_ref().map(|(service, _)| service.selects);
         let attempt = self.egresses[index].attempt;
-        let target = self
-            .pods
-            .iter_mut()
-            .find(|pod| Some(pod.pod.attempt) == selects && pod.pod.state == PodState::Listening && !pod.pod.leaving);
+        let target = self.pods.iter_mut().find(|pod| {
+            Some(pod.pod.attempt) == selects && pod.pod.state == PodState::Listening && !pod.pod.leaving
+        });
         match target {
             Some(pod) if attempt >= pod.accepted => {
                 pod.accepted = attempt;
                 pod.heard_since = now;
                 let name = pod.pod.name.clone();
-                for other in self.egresses.iter_mut().filter(|egress| egress.feeds.as_deref() == Some(&name)) {
+                for other in self.egresses.iter_mut().filter(|egress| egress.feeds.as_deref() == Some(&name))
+                {
                     (other.feeds, other.wedged) = (None, true);
                 }
                 let egress = &mut self.egresses[index];
