@@ -92,7 +92,11 @@ impl Pipeline {
         }
         self.out.push_back(Output::SpoolPcm { at, pcm: pcm.clone() });
         if let Some((start, end)) = self.kept.push(at, pcm) {
-            self.gap(start, end, "SpeechUnavailable");
+            // What the service has acknowledged may still get its final: it stays owed.
+            let lost = self.speech.acked_media().clamp(start, end);
+            if lost < end {
+                self.gap(lost, end, "SpeechUnavailable");
+            }
             self.cover(end);
         }
     }

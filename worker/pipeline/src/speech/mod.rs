@@ -180,6 +180,13 @@ impl Speech {
         self.current.as_ref().map_or(0, |current| current.stream.acked)
     }
 
+    /// Media sample up to which the current session has heard.
+    pub(crate) fn acked_media(&self) -> u64 {
+        self.current
+            .as_ref()
+            .map_or(0, |current| current.stream.media_of(current.stream.acked).min(self.next))
+    }
+
     pub(crate) fn report(&self) -> SpeechReport {
         let (state, reason) = match self.phase {
             Phase::Idle => ("idle", ""),

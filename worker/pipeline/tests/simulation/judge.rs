@@ -54,12 +54,26 @@ fn is_same(spoken: &Said, said: &Said) -> bool {
     spoken.0 == said.0 && said.1 >= spoken.1 - NEAR && said.2 <= spoken.2 + NEAR
 }
 
+/// The gaps; those that touch are one.
+fn stretches(world: &World) -> Vec<(i64, i64)> {
+    let mut gaps: Vec<_> = world.log.gaps().map(|gap| (gap.start_ms.0 as i64, gap.end_ms.0 as i64)).collect();
+    gaps.sort_unstable();
+    gaps.dedup_by(|next, last| {
+        let touches = next.0 <= last.1;
+        if touches {
+            last.1 = last.1.max(next.1);
+        }
+        touches
+    });
+    gaps
+}
+
 pub(crate) fn judge(world: &World) -> Result<Verdict, String> {
     if world.exit != Some(Exit::Done) || !matches!(world.log.events.last(), Some(Event::End(_))) {
         return Err(format!("ended with {:?}", world.exit));
     }
     let truth = truth(world);
-    let gaps: Vec<_> = world.log.gaps().map(|gap| (gap.start_ms.0 as i64, gap.end_ms.0 as i64)).collect();
+    let gaps = stretches(world);
     let mut verdict = Verdict { words: truth.len(), ..Verdict::default() };
     let mut times = vec![Vec::new(); truth.len()];
     let mut misheard = world.service.misheard();

@@ -10,6 +10,7 @@ mod meeting;
 mod recogniser;
 mod service;
 mod store;
+mod stories;
 mod world;
 
 use fastrand::Rng;
@@ -29,6 +30,8 @@ fn calm(seed: u64) -> Plan {
         idle_close: 60_000,
         translate: false,
         slow_log: 50,
+        voice: Vec::new(),
+        trouble: None,
     }
 }
 
@@ -49,6 +52,7 @@ fn rough(seed: u64) -> Plan {
         no_post: rng.u8(..) < 60,
         until: meeting_ms - 15_000,
         bad_key: false,
+        ..Faults::default()
     };
     let rollover = if rng.bool() { rng.u64(15_000..60_000) } else { 10_200_000 };
     let idle_close = [20_000, 60_000][rng.usize(0..2)];

@@ -53,17 +53,62 @@ pub(crate) fn script(rng: &mut Rng, frames: usize) -> Vec<usize> {
     sounds
 }
 
+/// Scripted: words in these stretches of ms, silence elsewhere.
+pub(crate) fn voice(stretches: &[(u64, u64)], meeting_ms: u64) -> Vec<usize> {
+    let is_voice = |at: u64| stretches.iter().any(|(from, to)| *from <= at && at / 512 * 512 + 320 <= *to);
+    let sound = |frame: u64| match is_voice(frame * FRAME_MS) && frame % 8 < 5 {
+        // Neighbours differ; sixteen words in turn.
+        true => (frame / 8 % 16) as usize + 1,
+        false => 0,
+    };
+    (0..meeting_ms / FRAME_MS).map(sound).collect()
+}
+
+/// Scripted trouble of the publisher.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trouble {
+    /// Nothing comes for so many ms; then all of it, at once.
+    Stall(u64),
+    /// The connection is made anew: one frame, and 5 ms of the stream's time, are lost.
+    Reconnect,
+    /// The publisher leaves, and is back after so many ms.
+    Away(u64),
+}
+
 /// When the door hears what, in ms; ascending.
-pub(crate) fn publish(rng: &mut Rng, sounds: &[usize], faults: bool) -> Vec<(u64, Door)> {
+pub(crate) fn publish(
+    rng: &mut Rng,
+    sounds: &[usize],
+    faults: bool,
+    mut trouble: Option<(u64, Trouble)>,
+) -> Vec<(u64, Door)> {
     let mut door = vec![(0, Door::Started { attempt: 1 }), (0, Door::Header)];
     let burst = rng.u64(200..800);
     let (mut attempt, mut rtmp_zero, mut clock) = (1, 0, burst);
     let mut index = 0;
     let mut stall_until = 0;
+    let mut later = 0;
     while index < sounds.len() {
         let captured = index as u64 * FRAME_MS;
         let due = captured.saturating_sub(burst) + rng.u64(0..15);
         clock = clock.max(due).max(stall_until.min(due + 4_000)).max(door.last().map_or(0, |(at, _)| *at));
+        if let Some((_, what)) = trouble.take_if(|(at, _)| *at <= captured) {
+            match what {
+                Trouble::Stall(ms) => stall_until = clock + ms,
+                Trouble::Away(ms) => {
+                    door.push((clock, Door::Ended { clean: true }));
+                    index += (ms / FRAME_MS) as usize;
+                    clock += ms;
+                    door.extend([(clock, Door::Started { attempt }), (clock, Door::Header)]);
+                }
+                Trouble::Reconnect => {
+                    (index, later) = (index + 1, 5);
+                    door.push((clock, Door::Ended { clean: false }));
+                    door.extend([(clock, Door::Started { attempt }), (clock, Door::Header)]);
+                }
+            }
+            continue;
+        }
         if index > 50 && faults && rng.u32(..) < u32::MAX / 500 {
             match rng.u8(0..4) {
                 // A sole publisher mutes, or the network stalls: all comes later, at once.
@@ -87,7 +132,7 @@ pub(crate) fn publish(rng: &mut Rng, sounds: &[usize], faults: bool) -> Vec<(u64
             }
             continue;
         }
-        let rtmp_ms = (index as u64 * FRAME_MS - rtmp_zero) as u32;
+        let rtmp_ms = (index as u64 * FRAME_MS - rtmp_zero + later) as u32;
         door.push((clock, Door::Audio { rtmp_ms, frame: sounds[index] }));
         index += 1;
     }

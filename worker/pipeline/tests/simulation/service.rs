@@ -30,6 +30,12 @@ pub(crate) struct Faults {
     pub(crate) until: u64,
     /// POST answers 401 for ever.
     pub(crate) bad_key: bool,
+    /// Scripted: POST answers so (from, until, status, `Retry-After`).
+    pub(crate) refused: Vec<(u64, u64, u16, Option<u64>)>,
+    /// Scripted: connections break (time, close code).
+    pub(crate) cuts: Vec<(u64, Option<u16>)>,
+    /// Scripted (from, until): audio is taken, and nothing is answered.
+    pub(crate) dumb: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +128,10 @@ impl Service {
         let slow = if self.wrong(now, 10, 100) { 4_000 } else { self.rng.u64(50..400) };
         if self.faults.bad_key {
             return (slow, 401, None, None);
+        }
+        let is_now = |refused: &&(u64, u64, u16, Option<u64>)| (refused.0..refused.1).contains(&now);
+        if let Some((.., status, retry)) = self.faults.refused.iter().find(is_now) {
+            return (slow, *status, *retry, None);
         }
         if self.wrong(now, self.faults.refusals, 100) {
             let status = [500, 503, 429, 0][self.rng.usize(0..4)];
@@ -241,9 +251,15 @@ impl Service {
 
     /// The connection breaks: what is on its way in either direction is lost.
     fn cut(&mut self, now: u64, index: usize) {
-        let Some(connection) = self.sessions[index].connection else { return };
         let code = [None, Some(1001), Some(1006), Some(1009), Some(1011), Some(1012), Some(4500), Some(4403)];
-        let code = code[self.rng.usize(0..code.len())];
+        if self.sessions[index].connection.is_some() {
+            let code = code[self.rng.usize(0..code.len())];
+            self.cut_with(now, index, code);
+        }
+    }
+
+    fn cut_with(&mut self, now: u64, index: usize, code: Option<u16>) {
+        let Some(connection) = self.sessions[index].connection else { return };
         self.tell(now, &format!("{} breaks with {code:?}", self.sessions[index].id));
         self.sent.retain(|(_, other, _)| *other != connection);
         self.sent.push((now + 1, connection, Sent::Close { code, http: None }));
@@ -379,6 +395,13 @@ impl Service {
 
     /// Time passes.
     pub(crate) fn tick(&mut self, now: u64) {
+        while self.faults.cuts.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, code) = self.faults.cuts.remove(0);
+            (0..self.sessions.len()).for_each(|index| self.cut_with(now, index, code));
+        }
+        if self.faults.dumb.is_some_and(|(from, until)| (from..until).contains(&now)) {
+            return;
+        }
         for index in 0..self.sessions.len() {
             let session = &self.sessions[index];
             if session.ended.is_some() {

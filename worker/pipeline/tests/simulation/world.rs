@@ -1,6 +1,6 @@
 //! One meeting in simulated time: publisher, worker process, speech service, log, and a clock that jumps from event to event.
 
-use crate::meeting::{self, Door};
+use crate::meeting::{self, Door, Trouble};
 use crate::service::{Faults, Sent, Service};
 use crate::store::{Log, Spool};
 use fastrand::Rng;
@@ -28,6 +28,10 @@ pub(crate) struct Plan {
     pub(crate) translate: bool,
     /// Longest delay of the log's answers, ms.
     pub(crate) slow_log: u64,
+    /// Scripted: where words are spoken, in ms; all over the meeting when empty.
+    pub(crate) voice: Vec<(u64, u64)>,
+    /// Scripted: (time, what).
+    pub(crate) trouble: Option<(u64, Trouble)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,6 +79,13 @@ pub(crate) struct World {
     /// Everything that the worker put on the media clock: (sample, PCM).
     pub(crate) heard: Vec<(u64, bytes::Bytes)>,
     pub(crate) posts: u32,
+    /// When they were made.
+    pub(crate) post_times: Vec<u64>,
+    /// (time, URL) of every connection to the service.
+    pub(crate) opened: Vec<(u64, String)>,
+    /// When it was stopped, and when it was done.
+    pub(crate) stopped_at: u64,
+    pub(crate) done_at: u64,
     pub(crate) timers: u32,
     wake: Option<u64>,
     pub(crate) exit: Option<Exit>,
@@ -113,6 +124,10 @@ impl World {
             open: Vec::new(),
             heard: Vec::new(),
             posts: 0,
+            post_times: Vec::new(),
+            opened: Vec::new(),
+            stopped_at: 0,
+            done_at: 0,
             timers: 0,
             wake: None,
             exit: None,
@@ -123,9 +138,12 @@ impl World {
     /// The whole meeting, and its end.
     pub(crate) fn run(&mut self) {
         let frames = meeting::frames();
-        let sounds =
+        let mut sounds =
             meeting::script(&mut self.rng.fork(), (self.plan.meeting_ms / meeting::FRAME_MS) as usize);
-        let door = meeting::publish(&mut self.rng.fork(), &sounds, self.plan.door_faults);
+        if !self.plan.voice.is_empty() {
+            sounds = meeting::voice(&self.plan.voice, self.plan.meeting_ms);
+        }
+        let door = meeting::publish(&mut self.rng.fork(), &sounds, self.plan.door_faults, self.plan.trouble);
         let mut door: VecDeque<_> = door.into();
         let last = door.back().map_or(0, |(at, _)| *at);
         let stop_at = last + self.rng.u64(0..3_000);
@@ -148,6 +166,7 @@ impl World {
             self.deliver();
             if !stopped && self.now >= stop_at && self.pipeline.is_some() && crashes.is_empty() {
                 stopped = true;
+                self.stopped_at = self.now;
                 self.give(Input::Stop { reason: Some("Stopped".to_owned()) });
             }
             if self.wake.is_some_and(|at| at <= self.now) && self.exit.is_none() {
@@ -364,12 +383,14 @@ impl World {
         match output {
             Output::CreateSpeech { request, body } => {
                 self.posts += 1;
+                self.post_times.push(self.now);
                 let (after, status, retry, session) = self.service.post(self.now, &body);
                 self.answers.push((self.now + after, Answer::Created { request, status, retry, session }));
             }
             Output::OpenSpeech { connection, url } => {
                 let connection = self.global(connection);
                 self.open.push(connection);
+                self.opened.push((self.now, url.expose().to_owned()));
                 self.to_service.push_back((soon, connection, Frame::Open(url.expose().to_owned())));
             }
             Output::SendAudio { connection, pcm } => {
@@ -407,7 +428,7 @@ impl World {
                 self.spool.cover(upto);
             }
             Output::SpoolState(state) => self.spool.state = Some(state),
-            Output::Done(exit) => self.exit = Some(exit),
+            Output::Done(exit) => (self.exit, self.done_at) = (Some(exit), self.now),
         }
     }
 }
