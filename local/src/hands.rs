@@ -320,6 +320,11 @@ fn show(stored: &mut Stored, report: &Report) {
     let (state, reason, message) = match (report.state, report.speech.state, report.speech.reason) {
         (State::Draining | State::Done, ..) => ("Stopping", "Draining", ""),
         _ if !report.reason.is_empty() => ("Recovering", report.reason, "nothing can be stored"),
+        (State::Publishing | State::Silent, ..) if !publisher_trouble(report).is_empty() => (
+            "WaitingForAudio",
+            publisher_trouble(report),
+            "the publisher's audio is not AAC-LC: change its encoder",
+        ),
         (_, "refused", "CredentialsRejected") => (
             "Failed",
             "CredentialsRejected",
@@ -346,6 +351,10 @@ fn show(stored: &mut Stored, report: &Report) {
         Some(error) if matches!(state, "Failed" | "Recovering") => format!("{message} ({error})"),
         _ => message.to_owned(),
     };
+}
+
+fn publisher_trouble(report: &Report) -> &'static str {
+    report.publisher.as_ref().map_or("", |publisher| publisher.reason)
 }
 
 /// What stays when it is over.

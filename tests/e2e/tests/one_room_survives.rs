@@ -126,3 +126,29 @@ async fn a_speech_service_that_refuses_the_key_is_named_and_not_asked_for_ever()
     let asked = refusing.asked();
     assert!(asked <= 2, "a refused key was tried {asked} times");
 }
+
+#[tokio::test]
+async fn a_publisher_whose_audio_is_not_aac_is_named_in_the_session_document() {
+    let place = Place::new().unwrap();
+    let refusing = roomscribe_e2e::speech::refusing().await.unwrap();
+    let program = place.serve(&["--gladia-api-url", &refusing.url, "--gladia-api-key", "any"]).await.unwrap();
+    let session = program.start_push("standup", json!({})).await.unwrap();
+    let url = session["ingest"]["url"].as_str().unwrap();
+    let arguments = ["-nostdin", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "sine=d=60"];
+    let _publisher = tokio::process::Command::new("ffmpeg")
+        .args(arguments)
+        .args(["-c:a", "libmp3lame", "-f", "flv", url])
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let path = format!("/v1/sessions/{}", session["id"].as_str().unwrap());
+    roomscribe_e2e::eventually(|| async {
+        let now = program.get(&path).await;
+        now.is_ok_and(|now| {
+            now["reason"] == "UnsupportedAudio"
+                && now["message"].as_str().is_some_and(|text| text.contains("AAC"))
+        })
+    })
+    .await
+    .unwrap();
+}

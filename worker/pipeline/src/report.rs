@@ -52,6 +52,8 @@ pub struct PublisherReport {
     pub since: String,
     /// RFC 3339.
     pub last_byte_at: String,
+    /// `UnsupportedAudio` while what it sends cannot be decoded; empty while all is well.
+    pub reason: &'static str,
 }
 
 /// How the speech service does.

@@ -56,8 +56,11 @@ impl Loop {
             }
             Output::Append { ticket, event, note } => {
                 if let Event::Status(status) = &event {
-                    let (reason, message) = (&status.reason, &status.message);
-                    tracing::info!(session = %self.id, state = %status.state, reason, "{message}");
+                    let (state, reason, message) = (&status.state, &status.reason, &status.message);
+                    match state.as_str() {
+                        "Live" | "Starting" => tracing::info!(session = %self.id, state, reason, "{message}"),
+                        _ => tracing::warn!(session = %self.id, state, reason, "{message}"),
+                    }
                 }
                 self.waiting.push_back((ticket, event, note));
             }

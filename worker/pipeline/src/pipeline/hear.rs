@@ -35,11 +35,13 @@ impl Pipeline {
         for out in outs.drain(..) {
             match out {
                 AudioOut::Pcm { at, samples } => {
+                    self.judge_publisher("");
                     self.take_pcm(at.0, &samples, now);
                     self.audio.recycle(samples);
                 }
                 AudioOut::Gap { start, end, reason } => self.gap(start.0, end.0, reason.as_str()),
                 AudioOut::Unsupported { what } => {
+                    self.judge_publisher("UnsupportedAudio");
                     self.report.last_error = Some(format!("the publisher sends {what}: send AAC-LC"));
                     self.status(
                         "WaitingForAudio",
@@ -48,6 +50,12 @@ impl Pipeline {
                     );
                 }
             }
+        }
+    }
+
+    fn judge_publisher(&mut self, reason: &'static str) {
+        if let Some(publisher) = &mut self.publisher {
+            publisher.reason = reason;
         }
     }
 

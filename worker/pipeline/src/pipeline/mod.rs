@@ -34,6 +34,8 @@ struct Publisher {
     attempt: u32,
     since: Duration,
     last_byte: Duration,
+    /// What is wrong with its audio; empty while all is well.
+    reason: &'static str,
 }
 
 /// See the crate's documentation.
@@ -83,7 +85,7 @@ impl Pipeline {
         match input {
             Input::PublishStarted { attempt } => {
                 self.audio.publish_started(now);
-                self.publisher = Some(Publisher { attempt, since: now, last_byte: now });
+                self.publisher = Some(Publisher { attempt, since: now, last_byte: now, reason: "" });
             }
             Input::Audio { timestamp_ms, body } => self.hear(timestamp_ms, body, now),
             Input::PublishEnded { .. } => self.publish_ended(now),

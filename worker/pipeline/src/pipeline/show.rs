@@ -10,8 +10,8 @@ impl Pipeline {
     pub(super) fn refresh(&mut self, now: Duration) {
         let state = self.current_state(now);
         let speech = self.speech.report();
-        let attempt = self.publisher.as_ref().map(|publisher| publisher.attempt);
-        let shown = self.report.publisher.as_ref().map(|publisher| publisher.attempt);
+        let attempt = self.publisher.as_ref().map(|publisher| (publisher.attempt, publisher.reason));
+        let shown = self.report.publisher.as_ref().map(|publisher| (publisher.attempt, publisher.reason));
         let error_changed = self.report.last_error != self.shown_error;
         let changed =
             self.report.state != state || self.report.speech != speech || shown != attempt || error_changed;
@@ -27,7 +27,7 @@ impl Pipeline {
 
     /// Texts are made anew once a second at most: they are the only allocations of a turn that changed nothing.
     fn show_publisher(&mut self, changed: bool) {
-        let Some(Publisher { attempt, since, last_byte }) = &self.publisher else {
+        let Some(Publisher { attempt, since, last_byte, reason }) = &self.publisher else {
             self.report.publisher = None;
             return;
         };
@@ -38,6 +38,7 @@ impl Pipeline {
                 attempt: *attempt,
                 since: words::rfc3339(self.wall(*since)),
                 last_byte_at: words::rfc3339(self.wall(*last_byte)),
+                reason,
             });
         }
     }
