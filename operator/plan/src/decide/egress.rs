@@ -77,7 +77,7 @@ pub(super) fn stop(draft: &mut Draft<'_>, id: &str, why: Reason) {
 
 /// An egress is there: is it heard, and may it be silent?
 fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>>) {
-    record(draft, egress);
+    super::tell::record(draft, egress);
     if pending_intent(draft, listening) || call_under_way(draft) {
         return;
     }
@@ -92,8 +92,7 @@ fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>
     if draft.start_is_unknown() {
         return unknown(draft);
     }
-    let suspicion = suspicion(draft, egress, listening);
-    match suspicion {
+    match suspicion(draft, egress, listening) {
         Some(reason) => {
             draft.egress_word = (Verdict::False, reason, reason.action().into());
             intend(draft, listening, How::Start, reason);
@@ -259,11 +258,6 @@ fn intend(draft: &mut Draft<'_>, listening: Option<Listening<'_>>, how: How, why
     draft.memory.unheard_since = None;
     draft.act(Action::WriteIntent { attempt, how }, why);
     draft.wake_in(5);
-}
-
-/// Keeps the status' list: what is seen is recorded, what ended says so.
-pub(super) fn record(draft: &mut Draft<'_>, egress: &Egress) {
-    super::tell::record(draft, egress);
 }
 
 /// The newest attempt has ended without having been heard: one more failure, and a longer wait.

@@ -114,7 +114,7 @@ fn egresses_are_gone(draft: &mut Draft<'_>, why: Reason) -> bool {
     }
     for egress in draft.live() {
         egress::stop(draft, &egress.id, why);
-        egress::record(draft, egress);
+        tell::record(draft, egress);
     }
     let calling = draft.call_is_open();
     let nothing_live = draft.fresh_listing().map(|listing| listing.live().next().is_none());

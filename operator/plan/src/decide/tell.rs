@@ -29,15 +29,17 @@ pub(super) fn waiting(draft: &mut Draft<'_>) {
     first_visit(draft);
     draft.status.observed_generation = draft.observed.session.generation;
     draft.status.summary = Some(Summary::Pending);
-    let accepted = condition::find(&draft.status.conditions, ConditionType::Accepted).cloned();
-    let refused = accepted.filter(|accepted| accepted.status == "False");
-    let reason = refused
-        .as_ref()
-        .and_then(|accepted| Reason::ALL.iter().find(|reason| reason.as_str() == accepted.reason));
-    let message = refused.as_ref().map_or("", |accepted| accepted.message.as_str());
-    draft.set(ConditionType::Ready, Verdict::False, *reason.unwrap_or(&Reason::Starting), message);
+    let (reason, message) = refusal(draft).unwrap_or((Reason::Starting, String::new()));
+    draft.set(ConditionType::Ready, Verdict::False, reason, &message);
     let deadline = draft.observed.session.spec.limits.start_deadline_seconds;
     draft.wake_at(draft.observed.session.created_at + crate::backoff::seconds(deadline.into()));
+}
+
+/// Why the session is not accepted.
+fn refusal(draft: &Draft<'_>) -> Option<(Reason, String)> {
+    let accepted = condition::find(&draft.status.conditions, ConditionType::Accepted)?;
+    let reason = Reason::ALL.iter().find(|reason| reason.as_str() == accepted.reason);
+    (accepted.status == "False").then(|| (*reason.unwrap_or(&Reason::Starting), accepted.message.clone()))
 }
 
 /// All known types are there from the first visit on.
@@ -112,7 +114,7 @@ fn ingest_word(draft: &Draft<'_>) -> Word {
 }
 
 fn speech_word(draft: &Draft<'_>) -> Word {
-    if let Some(Verdict::False) = draft.memory.rejected_version.map(|_| Verdict::False) {
+    if draft.memory.rejected_version.is_some() {
         return word(Verdict::False, Reason::CredentialsRejected);
     }
     match draft.observed.worker.as_ref().map(|report| &report.speech) {
@@ -126,10 +128,8 @@ fn speech_word(draft: &Draft<'_>) -> Word {
 
 /// True when everything that we own is up; otherwise the first failing reason.
 fn ready_word(draft: &Draft<'_>, words: &[(ConditionType, Word); 4]) -> Word {
-    let accepted = condition::find(&draft.status.conditions, ConditionType::Accepted);
-    if let Some(refused) = accepted.filter(|accepted| accepted.status == "False") {
-        let reason = Reason::ALL.iter().find(|reason| reason.as_str() == refused.reason);
-        return (Verdict::False, *reason.unwrap_or(&Reason::Starting), refused.message.clone());
+    if let Some((reason, message)) = refusal(draft) {
+        return (Verdict::False, reason, message);
     }
     for (kind, (verdict, reason, message)) in words {
         let speech_may_wait = *kind == ConditionType::Transcribing && *verdict == Verdict::Unknown;
