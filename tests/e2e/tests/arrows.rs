@@ -12,13 +12,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("roomscribe-crds", &[]),
     ("roomscribe-plan", &["roomscribe-crds"]),
     ("roomscribe-livekit", &[]),
-    ("roomscribe-operator", &["roomscribe-crds", "roomscribe-livekit", "roomscribe-plan"]),
+    ("roomscribe-calls", &["roomscribe-livekit", "roomscribe-plan"]),
+    (
+        "roomscribe-operator",
+        &["roomscribe-calls", "roomscribe-crds", "roomscribe-livekit", "roomscribe-plan"],
+    ),
     ("roomscribe-gateway", &["roomscribe-crds", "roomscribe-livekit", "roomscribe-transcript"]),
     ("roomscribe-speech", &[]),
     ("roomscribe-sims", &[]),
     (
         "roomscribe",
         &[
+            "roomscribe-calls",
             "roomscribe-crds",
             "roomscribe-gateway",
             "roomscribe-livekit",
@@ -29,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "roomscribe-worker",
         ],
     ),
+    ("roomscribe-cluster", &["roomscribe-sims"]),
     ("roomscribe-e2e", &["roomscribe-sims"]),
     ("roomscribe-load", &["roomscribe-gateway", "roomscribe-transcript"]),
 ];

@@ -1,0 +1,1 @@
+//! Kubernetes objects as the decisions read them. Pure.
