@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "roomscribe-worker",
         ],
     ),
-    ("roomscribe-cluster", &["roomscribe-sims"]),
+    ("roomscribe-cluster", &["roomscribe-crds", "roomscribe-sims"]),
     ("roomscribe-e2e", &["roomscribe-sims"]),
     ("roomscribe-load", &["roomscribe-gateway", "roomscribe-transcript"]),
 ];
