@@ -1,0 +1,85 @@
+//! LiveKit's answers in the words of the plan. Pure.
+
+use k8s_openapi::jiff::Timestamp;
+use livekit_protocol::EgressStatus;
+use roomscribe_livekit::view::{EgressView, RoomPeople};
+use roomscribe_livekit::{ApiError, ErrorKind};
+use roomscribe_plan::{Egress, EgressState, LiveKitError, Room, StartOutcome};
+
+pub(crate) fn egress(view: EgressView) -> Egress {
+    Egress {
+        id: view.id,
+        attempt: view.tag.attempt,
+        state: state(view.status),
+        error: view.error,
+        uses_chrome: view.uses_chrome,
+        started_at: at(view.started_at_ns),
+        ended_at: at(view.ended_at_ns),
+    }
+}
+
+fn state(status: EgressStatus) -> EgressState {
+    match status {
+        EgressStatus::EgressStarting => EgressState::Starting,
+        EgressStatus::EgressActive => EgressState::Active,
+        EgressStatus::EgressEnding => EgressState::Ending,
+        EgressStatus::EgressComplete => EgressState::Complete,
+        EgressStatus::EgressFailed => EgressState::Failed,
+        EgressStatus::EgressAborted => EgressState::Aborted,
+        EgressStatus::EgressLimitReached => EgressState::LimitReached,
+    }
+}
+
+/// LiveKit writes 0 for "not yet".
+fn at(nanoseconds: i64) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(nanoseconds.into()).ok().filter(|_| nanoseconds > 0)
+}
+
+pub(crate) fn room(people: RoomPeople) -> Room {
+    Room { participants: people.participants, open_microphones: people.open_microphones }
+}
+
+pub(crate) fn outcome(error: &ApiError) -> StartOutcome {
+    match error.kind {
+        ErrorKind::CredentialsRefused => StartOutcome::CredentialsRefused,
+        ErrorKind::NotFound => StartOutcome::RoomMissing,
+        ErrorKind::Refused => StartOutcome::Refused(error.message.clone()),
+        ErrorKind::NoCapacity => StartOutcome::NoCapacity,
+        // A connection that broke before the request was sent is rare, and looking for its egress costs a listing.
+        ErrorKind::Unknown | ErrorKind::Unreachable => StartOutcome::Unknown,
+    }
+}
+
+/// Why LiveKit cannot be asked; an answer that names the request is none of these.
+pub(crate) fn trouble(error: &ApiError) -> LiveKitError {
+    match error.kind {
+        ErrorKind::CredentialsRefused => LiveKitError::CredentialsRefused,
+        _ => LiveKitError::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_that_names_the_request_is_a_definite_no() {
+        let error = |kind| ApiError { kind, status: None, code: String::new(), message: "m".into() };
+        for (kind, no) in [
+            (ErrorKind::CredentialsRefused, true),
+            (ErrorKind::NotFound, true),
+            (ErrorKind::Refused, true),
+            (ErrorKind::NoCapacity, false),
+            (ErrorKind::Unknown, false),
+            (ErrorKind::Unreachable, false),
+        ] {
+            assert_eq!(outcome(&error(kind)).is_definite_no(), no, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_zero_is_no_time() {
+        assert_eq!(at(0), None);
+        assert_eq!(at(1_000_000_000), Some(Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(1)));
+    }
+}

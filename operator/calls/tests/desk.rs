@@ -1,0 +1,164 @@
+//! A desk and a simulated LiveKit whose clock runs fifty times as fast.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test support: clippy knows tests only by their attribute"
+)]
+
+use roomscribe_calls::{Desk, Order, Project};
+use roomscribe_livekit::{Client, Credentials};
+use roomscribe_plan::{Action, Ask, Known, LiveKitError, Memory, StartOutcome};
+use roomscribe_sims::egress::AudioSource;
+use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator};
+use roomscribe_sims::meeting::MEETING_AAC;
+use roomscribe_sims::rtmp_sink::{Behaviour, RtmpSink};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const INSTALL: &str = "0a1b2c3d";
+const SESSION: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+
+struct World {
+    livekit: Simulator,
+    _sink: RtmpSink,
+    desk: Desk,
+    order: Order,
+    woken: Arc<Notify>,
+    calls: Arc<Mutex<Vec<(&'static str, &'static str)>>>,
+}
+
+impl World {
+    async fn new(secret: &str) -> Self {
+        let keys = Keys { api_key: "APIkey".into(), api_secret: "a-secret-of-thirty-two-characters".into() };
+        let config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            keys,
+            webhook_url: None,
+            audio: AudioSource::Adts(MEETING_AAC.to_vec()),
+            at_end: AtEnd::Repeat,
+            speed: 50.0,
+            seed: 1,
+            faults: Faults::default(),
+        };
+        let livekit = Simulator::start(config).await.unwrap();
+        livekit.join(
+            "standup",
+            &Person { identity: "ada".into(), microphone: Microphone::Open, ..Person::default() },
+        );
+        let sink = RtmpSink::start(Behaviour::Take).await.unwrap();
+        let (woken, calls) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+        let project = project(&livekit.url(), secret, INSTALL, &calls);
+        let base = sink.url(&format!("live/{INSTALL}/{SESSION}"), "KEY");
+        let wake = woken.clone();
+        let order = Order {
+            project,
+            room: "standup".into(),
+            session: SESSION.into(),
+            url: Arc::new(move |attempt| Some(base.replace(SESSION, &format!("{SESSION}.{attempt}")))),
+            wake: Arc::new(move || wake.notify_one()),
+        };
+        Self { livekit, _sink: sink, desk: Desk::default(), order, woken, calls }
+    }
+
+    fn carry(&self, action: &Action) {
+        assert!(self.desk.carry(&self.order, action), "{action:?}");
+    }
+
+    async fn answered(&self) {
+        tokio::time::timeout(Duration::from_secs(30), self.woken.notified()).await.unwrap();
+    }
+
+    async fn started(&self, attempt: u32) -> String {
+        self.carry(&Action::StartEgress { attempt });
+        self.answered().await;
+        match self.desk.observed().1.start.unwrap().outcome.unwrap() {
+            StartOutcome::Started { id } => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn listed(&self) -> Vec<(String, u32)> {
+        self.carry(&Action::Ask(Ask::Egresses));
+        self.answered().await;
+        let livekit = self.desk.observed().0;
+        let listing = livekit.egresses.get().unwrap();
+        listing.live().map(|egress| (egress.id.clone(), egress.attempt)).collect()
+    }
+}
+
+fn project(
+    url: &str,
+    secret: &str,
+    install: &str,
+    calls: &Arc<Mutex<Vec<(&'static str, &'static str)>>>,
+) -> Project {
+    let credentials = Credentials { url: url.into(), api_key: "APIkey".into(), api_secret: secret.into() };
+    let client =
+        Client::new(credentials).unwrap().with_deadlines(Duration::from_secs(2), Duration::from_secs(2));
+    let calls = calls.clone();
+    Project::new(client, install, Arc::new(move |call, how| calls.lock().unwrap().push((call, how))))
+}
+
+#[tokio::test]
+async fn a_start_is_remembered_while_it_is_under_way_and_answered_when_it_has_become_an_egress() {
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    world.carry(&Action::StartEgress { attempt: 1 });
+    assert_eq!(world.desk.observed().1.start.unwrap().outcome, None);
+    world.answered().await;
+    let start = world.desk.observed().1.start.unwrap();
+    assert!(matches!(start.outcome, Some(StartOutcome::Started { .. })) && start.answered_at.is_some());
+    assert_eq!(world.calls.lock().unwrap().clone(), [("StartRoomCompositeEgress", "ok")]);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_while_a_plan_is_made_is_not_overwritten_by_that_plan() {
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    world.carry(&Action::StartEgress { attempt: 1 });
+    let (_, before) = world.desk.observed();
+    world.answered().await;
+    world.desk.adopt(Memory { failures: 3, ..before });
+    let after = world.desk.observed().1;
+    assert_eq!(after.failures, 3);
+    assert!(after.start.unwrap().outcome.is_some());
+}
+
+#[tokio::test]
+async fn a_session_sees_its_own_egresses_and_those_of_no_other_installation() {
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    let id = world.started(1).await;
+    assert_eq!(world.listed().await, [(id.clone(), 1)]);
+    let other = project(&world.livekit.url(), "a-secret-of-thirty-two-characters", "ffffffff", &world.calls);
+    assert!(other.all().await.unwrap().1.is_empty());
+    assert!(other.egresses("standup", SESSION).await.unwrap().egresses.is_empty());
+    assert_eq!(world.order.project.all().await.unwrap().1[0].session, SESSION);
+}
+
+#[tokio::test]
+async fn a_move_keeps_the_egress_and_a_stop_ends_it() {
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    let id = world.started(1).await;
+    world.carry(&Action::MoveEgress { id: id.clone(), from: 1, to: 2 });
+    world.answered().await;
+    assert_eq!(world.listed().await, [(id.clone(), 2)]);
+    world.carry(&Action::StopEgress { id });
+    world.answered().await;
+    let gone = async { while !world.listed().await.is_empty() {} };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_key_is_an_error_that_stands_until_a_call_works() {
+    let world = World::new("another-secret-of-thirty-two-char").await;
+    world.carry(&Action::Ask(Ask::Room));
+    world.answered().await;
+    let livekit = world.desk.observed().0;
+    assert_eq!((livekit.error, livekit.room), (Some(LiveKitError::CredentialsRefused), Known::Unknown));
+    let right = project(&world.livekit.url(), "a-secret-of-thirty-two-characters", INSTALL, &world.calls);
+    let order = Order { project: right, ..world.order.clone() };
+    world.desk.carry(&order, &Action::Ask(Ask::Room));
+    world.answered().await;
+    let livekit = world.desk.observed().0;
+    assert_eq!(livekit.error, None);
+    assert_eq!(livekit.room.get().unwrap().room.unwrap().open_microphones, 1);
+}
