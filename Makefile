@@ -8,7 +8,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit e2e browser deny bench fuzz soak generate fixtures sizes screenshots
+.PHONY: help demo test cluster-build cluster-begin lint unit api-server e2e browser deny bench fuzz soak generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +18,18 @@ demo: ## a meeting end to end, no account (ARGS="--once --format json")
 	@cargo build --release --locked -p roomscribe >&2
 	@$(CARGO_TARGET_DIR)/release/roomscribe demo $(ARGS)
 
-test: lint unit e2e browser ## everything that CI proves
+test: cluster-begin lint unit api-server e2e browser ## everything that CI proves
 	@echo "all stages passed"
+
+cluster-build: ## the Kubernetes that tests run on, as one program (once, about 12 minutes of CPU)
+	@$(NEED) go
+	@$(STAGE) "cluster program" tests/cluster/build.sh
+
+# Beside the Rust builds: Go's compiler runs at low priority, and the stage that needs the program waits for it.
+cluster-begin:
+	@$(NEED) go
+	@mkdir -p $(ROOMSCRIBE_CACHE)
+	@tests/cluster/build.sh >$(ROOMSCRIBE_CACHE)/cluster-build.log 2>&1 </dev/null &
 
 lint: deny ## format, clippy, licences
 	@$(STAGE) "format and clippy" sh -c 'cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings'
@@ -28,7 +38,11 @@ unit: ## unit, property, simulation, seeded fuzz, real publishers
 	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip node npm
 	@$(STAGE) "tools" python3 -m unittest discover -s tests/tools
 	@$(STAGE) "build tests" cargo test --locked --workspace --no-run
-	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace --exclude roomscribe-e2e --exclude roomscribe-load
+	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace --exclude roomscribe-cluster --exclude roomscribe-e2e --exclude roomscribe-load
+
+api-server: cluster-build ## the operator on a real API server and etcd
+	@$(NEED) cargo cc unshare
+	@$(STAGE) "real API server" cargo test --locked -p roomscribe-cluster
 
 e2e: ## the built binary, real publishers, real viewers
 	@$(NEED) cargo cc ffmpeg python3 pip

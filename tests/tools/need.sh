@@ -9,6 +9,8 @@ have() {
     case $1 in
         pip) python3 -m pip --version >/dev/null 2>&1 ;;
         gst-plugins) command -v gst-inspect-1.0 >/dev/null && gst-inspect-1.0 --exists rtmp2sink && gst-inspect-1.0 --exists rtmpsink && gst-inspect-1.0 --exists voaacenc ;;
+        # From 1.24 on, as the Kubernetes that the tests build needs it.
+        go) go version 2>/dev/null | awk '{split($3, v, "."); sub("go", "", v[1]); exit !(v[1] > 1 || v[2] >= 24)}' ;;
         cargo-*) [ -x "$cache/tools/bin/$1" ] && [ "$(cat "$cache/tools/$1.version" 2>/dev/null)" = "$(version_of "$1")" ] ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
@@ -28,6 +30,7 @@ package_of() {
         pip) echo python3-pip python3-venv ;;
         node) echo nodejs ;;
         npm) echo npm ;;
+        unshare) echo util-linux ;;
         *) echo "" ;;
     esac
 }
@@ -37,6 +40,11 @@ version_of() {
         cargo-deny) echo 0.20.2 ;;
         cargo-fuzz) echo 0.13.2 ;;
     esac
+}
+
+no_go() {
+    echo "missing: Go 1.24 or newer. Install it from https://go.dev/dl, then run this again." >&2
+    exit 69
 }
 
 no_cargo() {
@@ -56,6 +64,7 @@ for thing in "$@"; do
     have "$thing" && continue
     case $thing in
         cargo) no_cargo ;;
+        go) no_go ;;
         cargo-*) install_cargo_tool "$thing" ;;
         *) missing="$missing $(package_of "$thing")" ;;
     esac
