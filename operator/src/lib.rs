@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `children` | Pod, Service and Secret of a session as they should be: pure |
 //! | `observe` | what the cluster shows, as the decisions read it: pure |
+//! | `stream_key` | secrets and RTMP URLs of sessions: pure |
 
 pub mod children;
 pub mod observe;
+pub mod stream_key;

@@ -1,0 +1,60 @@
+//! The session file (contract §6): what a worker is told. `worker/src/config.rs` and `worker/pipeline/src/settings.rs` read it.
+
+use super::installation::Installation;
+use super::names;
+use crate::stream_key::SessionSecret;
+use roomscribe_crds::{Speech, TranscriptionSession, VocabularyEntry};
+use serde::Serialize;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionFile<'a> {
+    v: u32,
+    secret: String,
+    session: &'a str,
+    #[serde(rename = "gen")]
+    generation: u32,
+    room_name: &'a str,
+    speech: SpeechOptions<'a>,
+    max_duration: i32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpeechOptions<'a> {
+    languages: &'a [String],
+    code_switching: bool,
+    vocabulary: &'a [VocabularyEntry],
+    translate_to: &'a [String],
+    endpointing_milliseconds: i32,
+    partials: bool,
+}
+
+impl<'a> SpeechOptions<'a> {
+    fn of(speech: &'a Speech) -> Self {
+        Self {
+            languages: &speech.languages,
+            code_switching: speech.code_switching,
+            vocabulary: &speech.vocabulary,
+            translate_to: &speech.translate_to,
+            endpointing_milliseconds: speech.endpointing_milliseconds,
+            partials: speech.partials,
+        }
+    }
+}
+
+/// The session file of the worker that was made for `attempt`: a secret.
+pub fn session_file(session: &TranscriptionSession, installation: &Installation, attempt: u32) -> String {
+    let id = names::id(session);
+    let file = SessionFile {
+        v: 1,
+        secret: SessionSecret::derive(&installation.key, id).to_base64url(),
+        session: id,
+        generation: attempt,
+        room_name: &session.spec.room_name,
+        speech: SpeechOptions::of(&session.spec.speech),
+        max_duration: session.spec.limits.max_duration_seconds,
+    };
+    // Plain data with string keys: it cannot fail.
+    serde_json::to_string(&file).unwrap_or_default()
+}
