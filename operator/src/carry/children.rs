@@ -1,0 +1,109 @@
+//! Pod, Service and Secret.
+
+use super::Round;
+use crate::api::{self, Error};
+use crate::cells::lock;
+use crate::children;
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+use roomscribe_crds::reason::Reason;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// Field manager of everything that we apply.
+const MANAGER: &str = "roomscribe-operator";
+
+/// Session file, Service and pod. A pod that is there stays as it is: a running session keeps its image.
+pub(super) async fn ensure(round: &Round<'_>, attempt: u32, selects: u32) -> Result<(), Error> {
+    let made = make(round, attempt, selects).await;
+    *lock(&round.cell.refused) = made.as_ref().err().and_then(refusal);
+    made
+}
+
+async fn make(round: &Round<'_>, attempt: u32, selects: u32) -> Result<(), Error> {
+    let (session, installation) = (round.session.as_ref(), &round.context.installation);
+    let pods = round.observed.cluster.pods.get();
+    let is_there = pods.is_some_and(|pods| pods.iter().any(|pod| pod.attempt == attempt));
+    if !is_there {
+        let secret: Secret = children::secret(session, installation, attempt);
+        apply(round, "apply the session's Secret", secret).await?;
+    }
+    let service: Service = children::service(session, installation, selects);
+    apply(round, "apply the session's Service", service).await?;
+    if is_there { Ok(()) } else { create_pod(round, children::pod(session, installation, attempt)).await }
+}
+
+async fn apply<K>(round: &Round<'_>, what: &'static str, object: K) -> Result<(), Error>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(round.context.client.clone(), &round.namespace());
+    let (name, params) = (object.name_any(), PatchParams::apply(MANAGER).force());
+    let call = async { api.patch(&name, &params, &Patch::Apply(&object)).await };
+    api::bounded(what, call).await.map(|_| ())
+}
+
+async fn create_pod(round: &Round<'_>, pod: Pod) -> Result<(), Error> {
+    let api = pods(round);
+    let call = async { api.create(&PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() }, &pod).await };
+    match api::bounded("create the worker pod", call).await {
+        // An answer that was lost, or a watch that lags: it is ours, its name says so.
+        Err(error) if error.is_already_exists() => Ok(()),
+        result => result.map(|_| ()),
+    }
+}
+
+/// What the API server says that only people can mend.
+fn refusal(error: &Error) -> Option<(Reason, String)> {
+    let status = error.status()?;
+    (status.is_forbidden() && status.message.contains("exceeded quota"))
+        .then(|| (Reason::QuotaExceeded, status.message.clone()))
+}
+
+fn pods(round: &Round<'_>) -> Api<Pod> {
+    Api::namespaced(round.context.client.clone(), &round.namespace())
+}
+
+pub(super) async fn delete_pod(round: &Round<'_>, name: &str) -> Result<(), Error> {
+    let known = round.observed.cluster.pods.get();
+    let Some(pod) = known.into_iter().flatten().find(|pod| pod.name == name) else { return Ok(()) };
+    // A pod on a node that does not answer would hang for ever: nobody is there to confirm.
+    let grace = (pod.state == roomscribe_plan::PodState::NodeLost).then_some(0);
+    let preconditions = Some(Preconditions { uid: Some(pod.uid.clone()), resource_version: None });
+    let params = DeleteParams { preconditions, grace_period_seconds: grace, ..DeleteParams::default() };
+    let api = pods(round);
+    let call = async { api.delete(name, &params).await };
+    api::gone_is_fine(api::bounded("delete a worker pod", call).await)
+}
+
+pub(super) async fn delete_pods(round: &Round<'_>) -> Result<(), Error> {
+    for pod in round.observed.cluster.pods.get().into_iter().flatten().filter(|pod| !pod.leaving) {
+        delete_pod(round, &pod.name).await?;
+    }
+    Ok(())
+}
+
+/// The Service, which may cost money, and the Secret, which nobody needs any more.
+pub(super) async fn delete_rest(round: &Round<'_>) -> Result<(), Error> {
+    delete::<Secret>(round, "delete the session's Secret").await?;
+    delete::<Service>(round, "delete the session's Service").await
+}
+
+async fn delete<K>(round: &Round<'_>, what: &'static str) -> Result<(), Error>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(round.context.client.clone(), &round.namespace());
+    let name = children::child_name(&round.session.name_any());
+    let call = async { api.delete(&name, &DeleteParams::default()).await };
+    api::gone_is_fine(api::bounded(what, call).await)
+}

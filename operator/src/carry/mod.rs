@@ -1,0 +1,121 @@
+//! A plan's actions, carried out. Nothing is decided here.
+
+mod children;
+mod session;
+mod tell;
+
+use crate::api::Error;
+use crate::cells::Cell;
+use crate::context::Context;
+use crate::credentials::Found;
+use crate::stream_key;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use roomscribe_calls::Order;
+use roomscribe_crds::TranscriptionSession;
+use roomscribe_crds::reason::Reason;
+use roomscribe_plan::{Action, Observed, Plan, Planned};
+use std::sync::Arc;
+
+/// One round of one session.
+pub struct Round<'a> {
+    /// Shared.
+    pub context: &'a Context,
+    /// The session's own.
+    pub cell: &'a Cell,
+    /// As it was read, or as our last write left it.
+    pub session: Arc<TranscriptionSession>,
+    /// What was seen.
+    pub observed: &'a Observed,
+    /// Its credentials.
+    pub found: &'a Found,
+}
+
+impl Round<'_> {
+    /// Status first: what follows rests on it. Then the actions in order; a failed one ends the round.
+    ///
+    /// # Errors
+    /// [`Error`]; the next round sees what has become of it.
+    pub async fn carry_out(mut self, plan: Plan) -> Result<(), Error> {
+        if plan.status != self.observed.session.status {
+            self.session = session::write_status(&self, &plan).await?;
+        }
+        self.cell.desk.adopt(plan.memory);
+        for planned in &plan.actions {
+            self.one(planned).await?;
+        }
+        Ok(())
+    }
+
+    async fn one(&mut self, planned: &Planned) -> Result<(), Error> {
+        let Planned { action, why } = planned;
+        match action {
+            Action::AddFinalizer => self.session = session::set_finalizer(self, true).await?,
+            Action::RemoveFinalizer => self.session = session::set_finalizer(self, false).await?,
+            Action::DeleteSession => session::delete(self).await?,
+            // The status is written already; the attempt itself is begun by the next round.
+            Action::WriteIntent { .. } => self.wake(),
+            Action::EnsureWorker { attempt, selects } => children::ensure(self, *attempt, *selects).await?,
+            Action::DeletePod { name } => children::delete_pod(self, name).await?,
+            Action::StopWorker { .. } => children::delete_pods(self).await?,
+            Action::DeleteService => children::delete_rest(self).await?,
+            Action::Event { kind, note } => tell::event(self, *kind, *why, note).await,
+            Action::StartEgress { attempt } | Action::MoveEgress { to: attempt, .. } => {
+                if session::still_intends(self, *attempt).await? {
+                    self.livekit(action);
+                }
+            }
+            Action::StopEgress { .. } => {
+                if *why == Reason::Stalled {
+                    self.context.metrics.egress_strays_stopped.inc();
+                }
+                self.livekit(action);
+            }
+            Action::Ask(_) => self.livekit(action),
+        }
+        Ok(())
+    }
+
+    /// Calls run beside the rounds; their answers wake the session.
+    fn livekit(&self, action: &Action) {
+        let Some(project) = self.found.project.clone() else { return };
+        let order = Order {
+            project,
+            room: self.session.spec.room_name.clone(),
+            session: self.observed.session.id.clone(),
+            url: self.urls(),
+            wake: self.waker(),
+        };
+        self.cell.desk.carry(&order, action);
+    }
+
+    fn urls(&self) -> Arc<dyn Fn(u32) -> Option<String> + Send + Sync> {
+        let installation = &self.context.installation;
+        let (install, id) = (installation.install.clone(), self.observed.session.id.clone());
+        let secret = stream_key::SessionSecret::derive(&installation.install_key, &id);
+        let tls = self.session.spec.ingest.tls.is_some();
+        let service = self.observed.cluster.service.get().and_then(Option::as_ref);
+        let address = service.and_then(|service| service.address.clone());
+        Arc::new(move |attempt| {
+            let (host, port) = address.as_ref()?;
+            Some(stream_key::rtmp_url(tls, host, *port, &install, &id, attempt, &secret))
+        })
+    }
+
+    fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let (wakes, object) = (self.context.wakes.clone(), self.object());
+        Arc::new(move || wakes.wake(object.clone()))
+    }
+
+    fn wake(&self) {
+        self.context.wakes.wake(self.object());
+    }
+
+    fn object(&self) -> ObjectRef<TranscriptionSession> {
+        ObjectRef::from_obj(self.session.as_ref())
+    }
+
+    fn namespace(&self) -> String {
+        self.session.namespace().unwrap_or_default()
+    }
+}

@@ -1,0 +1,74 @@
+//! Once a minute: one unfiltered ListEgress per LiveKit project. It feeds the sessions, and stops what has outlived them.
+
+use crate::context::Context;
+use roomscribe_calls::Project;
+use roomscribe_plan::collect::{self, Fate, Owned};
+use roomscribe_plan::{Egress, Listing};
+use k8s_openapi::jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PERIOD: Duration = Duration::from_secs(60);
+/// The first look comes soon: an operator that has just become the leader does not know what the last one left.
+const FIRST: Duration = Duration::from_secs(2);
+
+/// Runs for ever.
+pub async fn run(context: Arc<Context>) {
+    tokio::time::sleep(FIRST).await;
+    loop {
+        if context.sessions.is_complete() {
+            for (key, project) in context.vault.projects() {
+                collect(&context, &key, &project).await;
+            }
+            let alive: HashSet<String> = context.sessions.all(|seen| Some(seen.facts.id.clone())).into_iter().collect();
+            context.cells.retain(|uid| alive.contains(uid));
+            crate::cells::lock(&context.begun).retain(|uid| alive.contains(uid));
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+async fn collect(context: &Context, key: &str, project: &Project) {
+    let (at, owned) = match project.all().await {
+        Ok(listing) => listing,
+        Err(error) => {
+            tracing::warn!(%error, "orphan egresses cannot be looked for; check LiveKit's URL and keys");
+            return;
+        }
+    };
+    let fates: HashMap<String, Fate> = context
+        .sessions
+        .all(|seen| Some((seen.facts.id.clone(), if seen.finished { Fate::Finished } else { Fate::Active })))
+        .into_iter()
+        .collect();
+    for id in collect::orphans(&owned, |session| fates.get(session).copied().unwrap_or(Fate::Gone)) {
+        tracing::warn!(egress = id, "an egress has outlived its session and is stopped");
+        context.metrics.egress_strays_stopped.inc();
+        if let Err(error) = project.stop(id).await {
+            tracing::warn!(egress = id, %error, "it could not be stopped; it is tried again in a minute");
+        }
+    }
+    feed(context, key, at, owned);
+}
+
+/// A session of this project without an egress in the list has none.
+fn feed(context: &Context, key: &str, at: Timestamp, owned: Vec<Owned>) {
+    let mut by_session: HashMap<String, Vec<Egress>> = HashMap::new();
+    for Owned { session, egress } in owned {
+        by_session.entry(session).or_default().push(egress);
+    }
+    for (id, object) in context.sessions.all(|seen| (!seen.finished).then(|| (seen.facts.id.clone(), seen.object.clone()))) {
+        let Some(cell) = context.cells.find(&id) else { continue };
+        let same = crate::cells::lock(&cell.found).as_ref().is_some_and(|(_, found)| found.project_key == key);
+        if same {
+            let egresses = by_session.remove(&id).unwrap_or_default();
+            let before = cell.desk.observed().0.egresses.get().map(|listing| listing.egresses.clone());
+            let news = before.as_ref() != Some(&egresses);
+            cell.desk.listed(Listing { at, egresses });
+            if news {
+                context.wakes.wake(object);
+            }
+        }
+    }
+}

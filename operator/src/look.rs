@@ -1,0 +1,131 @@
+//! Everything that a plan rests on, gathered from the watches, the workers and this process' memory.
+
+use crate::api::Error;
+use crate::cells::{Cell, lock};
+use crate::context::{Context, SeenPod};
+use crate::credentials::Found;
+use crate::observe;
+use crate::workers::Target;
+use crate::observe::gate::Facts;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use roomscribe_crds::TranscriptionSession;
+use roomscribe_crds::condition::{self, ConditionType};
+use roomscribe_plan::{Cluster, Gate, Known, Observed, Plan, Service, plan};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Secrets of a session are read at most so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Observes one session; what others have been allowed is added by [`decide`].
+///
+/// # Errors
+/// When the API server does not answer about the session's Secrets.
+pub async fn observe(context: &Context, session: &Arc<TranscriptionSession>, cell: &Cell) -> Result<(Observed, Found), Error> {
+    let uid = session.uid().unwrap_or_default();
+    let pods = context.pods.of(&uid);
+    let known = pods.get().map_or(&[][..], Vec::as_slice);
+    let service = service(context, session, &uid, known);
+    let targets = targets(known);
+    let woken = (context.wakes.clone(), ObjectRef::from_obj(session.as_ref()));
+    let changed: Arc<dyn Fn() + Send + Sync> = Arc::new(move || woken.0.wake(woken.1.clone()));
+    cell.polls.follow(&context.http, &targets, &changed);
+    let found = credentials(context, session, cell).await?;
+    let (livekit, memory) = cell.desk.observed();
+    let observed = Observed {
+        session: observe::session(session),
+        gate: Gate {
+            secrets: Known::Known(found.secrets.clone()),
+            room_held_by: None,
+            queue_place: None,
+            livekit_is_public: found.livekit_is_public,
+        },
+        cluster: Cluster { pods: known_pods(&pods), service, ..Cluster::default() },
+        livekit,
+        worker: cell.polls.report(&targets),
+        memory,
+    };
+    Ok((observed, found))
+}
+
+fn known_pods(pods: &Known<Vec<SeenPod>>) -> Known<Vec<roomscribe_plan::Pod>> {
+    match pods {
+        Known::Unknown => Known::Unknown,
+        Known::Known(pods) => Known::Known(pods.iter().map(|seen| seen.pod.clone()).collect()),
+    }
+}
+
+fn service(context: &Context, session: &TranscriptionSession, uid: &str, pods: &[SeenPod]) -> Known<Option<Service>> {
+    match context.services.of(uid) {
+        Known::Unknown => Known::Unknown,
+        Known::Known(services) => {
+            let node = pods.iter().max_by_key(|seen| seen.pod.attempt).and_then(|seen| seen.host_ip.clone());
+            let node = context.node_port_host.clone().or(node);
+            let ours = services.first();
+            Known::Known(ours.and_then(|service| observe::service(service, &session.spec, node.as_deref())))
+        }
+    }
+}
+
+/// Pods that can be asked, the newest last.
+fn targets(pods: &[SeenPod]) -> Vec<Target> {
+    let mut pods: Vec<_> = pods.iter().filter(|seen| seen.pod.container_started_at.is_some()).collect();
+    pods.sort_by_key(|seen| seen.pod.attempt);
+    let target = |seen: &&SeenPod| {
+        let address = seen.status_address.clone()?;
+        Some(Target { pod_uid: seen.pod.uid.clone(), pod: seen.pod.name.clone(), address })
+    };
+    pods.iter().filter_map(target).collect()
+}
+
+async fn credentials(context: &Context, session: &TranscriptionSession, cell: &Cell) -> Result<Found, Error> {
+    let kept = lock(&cell.found).clone();
+    if let Some((at, found)) = kept.filter(|_| context.vault.asks(session))
+        && at.elapsed() < LOOK_AGAIN
+    {
+        return Ok(found);
+    }
+    let found = context.vault.find(&context.client, session).await?;
+    *lock(&cell.found) = Some((Instant::now(), found.clone()));
+    Ok(found)
+}
+
+/// Decides. Whether a session may begin depends on what others have been allowed, so that part is one at a time.
+pub fn decide(context: &Context, session: &TranscriptionSession, mut observed: Observed, found: &Found, now: Timestamp) -> (Observed, Plan) {
+    let me = context.facts(session, &found.project_key);
+    if me.begun || me.over {
+        let plan = plan(&observed, now);
+        return (observed, plan);
+    }
+    let mut begun = lock(&context.begun);
+    (observed.gate.room_held_by, observed.gate.queue_place) = gate(context, me, &begun);
+    let plan = plan(&observed, now);
+    if condition::is_true(&plan.status.conditions, ConditionType::Accepted) {
+        begun.insert(observed.session.id.clone());
+    }
+    (observed, plan)
+}
+
+/// Who has the room, and the place in the queue.
+fn gate(context: &Context, me: Facts, begun: &HashSet<String>) -> (Option<String>, Option<u32>) {
+    let limit = context.max_concurrent;
+    let mut all = context.sessions.all(|seen| {
+        let facts = &seen.facts;
+        let matters = facts.id != me.id && !facts.over && (limit > 0 || facts.room == me.room);
+        matters.then(|| facts.clone())
+    });
+    for other in &mut all {
+        other.begun |= begun.contains(&other.id);
+        if let Some(cell) = context.cells.find(&other.id)
+            && let Some((_, found)) = lock(&cell.found).as_ref()
+        {
+            other.project.clone_from(&found.project_key);
+        }
+    }
+    let id = me.id.clone();
+    all.push(me);
+    observe::gate::room_and_queue(&all, &id, limit)
+}

@@ -1,0 +1,49 @@
+//! `roomscribe-operator`: see the crate's documentation.
+
+use clap::Parser;
+use roomscribe_operator::settings::{Args, SettingError};
+use roomscribe_operator::start::{End, operate};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+const SETTINGS: u8 = 64;
+const UNAVAILABLE: u8 = 69;
+const TRY_AGAIN: u8 = 75;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = match tracing_subscriber::EnvFilter::try_new(&args.log) {
+        Ok(filter) => filter,
+        Err(error) => return fail(SETTINGS, &format!("RUST_LOG: {error}; give a filter such as info")),
+    };
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Err(error) = args.check() {
+        return fail(SETTINGS, &error.to_string());
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(UNAVAILABLE, &error.to_string()),
+    };
+    match runtime.block_on(operate(args, terminated())) {
+        Ok(End::Stopped) => ExitCode::SUCCESS,
+        Ok(End::LeaseLost) => fail(TRY_AGAIN, "the Lease was lost: another operator leads now"),
+        Err(error) if error.is::<SettingError>() => fail(SETTINGS, &format!("{error:#}")),
+        Err(error) => fail(UNAVAILABLE, &format!("{error:#}")),
+    }
+}
+
+fn fail(code: u8, error: &str) -> ExitCode {
+    eprintln!("roomscribe-operator: {error}");
+    ExitCode::from(code)
+}
+
+/// Ctrl-C or SIGTERM.
+async fn terminated() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

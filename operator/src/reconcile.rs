@@ -1,0 +1,76 @@
+//! One round: observe → plan → carry out.
+
+use crate::api::Error;
+use crate::carry::Round;
+use crate::context::Context;
+use crate::look;
+use crate::metrics::ResultLabel;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use roomscribe_crds::TranscriptionSession;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// After a conflict the watch shows the other writer's version soon.
+const AFTER_CONFLICT: Duration = Duration::from_millis(300);
+/// After an error; the plan's own waits are longer.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// Plans and carries out; called by the controller, never twice at once for one session.
+///
+/// # Errors
+/// What ended the round early.
+pub async fn reconcile(seen: Arc<TranscriptionSession>, context: Arc<Context>) -> Result<Action, Error> {
+    let begun = Instant::now();
+    let result = round(seen, &context).await;
+    context.metrics.reconcile_seconds.observe(begun.elapsed().as_secs_f64());
+    let word = match &result {
+        Ok(_) => "ok",
+        Err(Error::Conflict { .. }) => "conflict",
+        Err(_) => "error",
+    };
+    context.metrics.reconciles.get_or_create(&ResultLabel { result: word }).inc();
+    result
+}
+
+async fn round(seen: Arc<TranscriptionSession>, context: &Context) -> Result<Action, Error> {
+    let uid = seen.uid().unwrap_or_default();
+    let cell = context.cells.of(&uid);
+    let session = cell.newest(seen);
+    let (observed, found) = look::observe(context, &session, &cell).await?;
+    let now = Timestamp::now();
+    let (observed, plan) = look::decide(context, &session, observed, &found, now);
+    let broken = roomscribe_plan::check::broken(&observed, &plan, now);
+    if !broken.is_empty() {
+        // A plan that breaks a rule is a bug; the rules protect from two egresses and from lost ones.
+        tracing::error!(session = uid, ?broken, "a plan breaks its rules and is not carried out; please report this");
+        return Ok(Action::requeue(AFTER_ERROR));
+    }
+    let wake_at = plan.wake_at;
+    Round { context, cell: &cell, session, observed: &observed, found: &found }.carry_out(plan).await?;
+    Ok(match wake_at {
+        Some(at) => Action::requeue(until(at)),
+        None => Action::await_change(),
+    })
+}
+
+fn until(at: Timestamp) -> Duration {
+    Duration::try_from(at - Timestamp::now()).unwrap_or(Duration::ZERO)
+}
+
+/// When to try again, and whether somebody should read of it.
+pub fn after_error(session: Arc<TranscriptionSession>, error: &Error, _context: Arc<Context>) -> Action {
+    let name = session.name_any();
+    match error {
+        Error::Conflict { what } => {
+            tracing::debug!(session = name, what, "somebody else has written meanwhile; planning again");
+            Action::requeue(AFTER_CONFLICT)
+        }
+        error if error.is_not_found() => Action::await_change(),
+        error => {
+            tracing::warn!(session = name, %error, "the round ended early and is repeated");
+            Action::requeue(AFTER_ERROR)
+        }
+    }
+}

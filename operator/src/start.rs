@@ -1,0 +1,204 @@
+//! From settings to a running operator, and its end.
+
+use crate::context::Context;
+use crate::credentials::{Own, Vault, version_of};
+use crate::http::Shown;
+use crate::index::Index;
+use crate::leader::{Leader, LeaseSettings};
+use crate::metrics::{CallLabels, Metrics, ResultLabel};
+use crate::settings::Args;
+use crate::wake::Router;
+use crate::{children, collector, http, run};
+use anyhow::Context as _;
+use futures_util::future::join_all;
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Rounds that are running may take so long once the process is asked to end.
+const LAST_ROUNDS: Duration = Duration::from_secs(20);
+
+/// Why the process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to.
+    Stopped,
+    /// Another process holds the Lease: begin again as a standby.
+    LeaseLost,
+}
+
+/// Runs until `stop`, or until the Lease is lost.
+///
+/// # Errors
+/// When something that it needs cannot be had: the message says which setting or right to mend.
+pub async fn operate(args: Args, stop: impl Future<Output = ()>) -> anyhow::Result<End> {
+    let install = args.install()?;
+    let client = client().await?;
+    let metrics = Metrics::default();
+    let namespaces = namespaces(&args);
+    let context = Arc::new(context(&args, &install, client.clone(), metrics.clone(), &namespaces)?);
+    let listener = TcpListener::bind(args.metrics_listen).await.with_context(|| {
+        format!("METRICS_LISTEN: cannot listen on {}: choose another address", args.metrics_listen)
+    })?;
+    let (ending, ended) = watch::channel(false);
+    let doors = tokio::spawn(http::serve(listener, shown(&context, &ended), told(ended.clone())));
+    let end = lead(&args, &context, &namespaces, ended, &ending, stop).await;
+    let _ = ending.send(true);
+    let _ = tokio::time::timeout(Duration::from_secs(2), doors).await;
+    end
+}
+
+/// Waits for the Lease, works, and lets it go.
+async fn lead(
+    args: &Args,
+    context: &Arc<Context>,
+    namespaces: &[Option<String>],
+    ended: watch::Receiver<bool>,
+    ending: &watch::Sender<bool>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<End> {
+    tokio::pin!(stop);
+    let mut leader = match args.no_leader_election {
+        true => None,
+        false => Some(Leader::campaign(context.client.clone(), lease(args)).await?),
+    };
+    if let Some(leader) = &mut leader {
+        tracing::info!(lease = args.lease_name, "waiting for the Lease");
+        tokio::select! {
+            () = leader.elected() => {}
+            () = &mut stop => return Ok(End::Stopped),
+        }
+    }
+    context.metrics.lease_held.set(1);
+    tracing::info!(install = context.installation.install, "leading: sessions are looked after");
+    let controllers = namespaces.iter().enumerate().map(|(watch, namespace)| {
+        run::run(context.clone(), watch, namespace.clone(), args.concurrency, told(ended.clone()))
+    });
+    let mut controllers = tokio::spawn(join_all(controllers.collect::<Vec<_>>()));
+    let collector = tokio::spawn(collector::run(context.clone()));
+    let lost = async {
+        match &leader {
+            Some(leader) => leader.lost().await,
+            None => std::future::pending().await,
+        }
+    };
+    let end = tokio::select! {
+        () = &mut stop => End::Stopped,
+        () = lost => End::LeaseLost,
+        _ = &mut controllers => anyhow::bail!("the controller ended by itself; please report this"),
+    };
+    tracing::info!(?end, "ending: running rounds are finished first");
+    let _ = ending.send(true);
+    collector.abort();
+    let _ = tokio::time::timeout(LAST_ROUNDS, controllers).await;
+    context.metrics.lease_held.set(0);
+    if let Some(leader) = leader {
+        leader.resign().await;
+    }
+    Ok(end)
+}
+
+async fn client() -> anyhow::Result<Client> {
+    // Idempotent: the first provider stays.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut config = kube::Config::infer().await.context("no Kubernetes API: run in a pod, or set KUBECONFIG")?;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    Client::try_from(config).context("the Kubernetes API cannot be used")
+}
+
+fn namespaces(args: &Args) -> Vec<Option<String>> {
+    let mut named: Vec<_> = args.watch_namespaces.iter().map(|name| name.trim().to_owned()).collect();
+    named.retain(|name| !name.is_empty());
+    named.sort();
+    named.dedup();
+    if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
+}
+
+fn context(
+    args: &Args,
+    install: &crate::settings::Install,
+    client: Client,
+    metrics: Metrics,
+    namespaces: &[Option<String>],
+) -> anyhow::Result<Context> {
+    let reporter = Reporter { controller: "roomscribe-operator".into(), instance: Some(identity()) };
+    let http = reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(3)).build()?;
+    let watches = namespaces.len();
+    Ok(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
+        http,
+        installation: children::Installation::of(args, install),
+        vault: Vault::new(own(args), args.credentials_per_session, install.id.clone(), tally(&metrics)),
+        cells: Default::default(),
+        pods: Index::of_watches(watches),
+        services: Index::of_watches(watches),
+        sessions: Index::of_watches(watches),
+        begun: Default::default(),
+        max_concurrent: args.speech_max_concurrent,
+        node_port_host: args.node_port_host.clone(),
+        wakes: Arc::new(Router::of(namespaces)),
+        metrics,
+    })
+}
+
+fn own(args: &Args) -> Own {
+    let livekit = args.has_livekit().then(|| roomscribe_livekit::Credentials {
+        url: args.livekit_http_url.clone(),
+        api_key: args.livekit_api_key.clone(),
+        api_secret: args.livekit_api_secret.clone(),
+    });
+    let keyless = args.gladia_api_url.trim_end_matches('/') != "https://api.gladia.io";
+    Own {
+        livekit,
+        speech: keyless || !args.gladia_api_key.is_empty(),
+        version: version_of(&[&args.livekit_api_key, &args.livekit_api_secret, &args.gladia_api_key]),
+        rate: (args.livekit_rate, args.livekit_burst),
+    }
+}
+
+fn tally(metrics: &Metrics) -> roomscribe_calls::Tally {
+    let metrics = metrics.clone();
+    Arc::new(move |method, code| {
+        metrics.livekit_calls.get_or_create(&CallLabels { method, code }).inc();
+        if method == "StartRoomCompositeEgress" {
+            metrics.egress_starts.get_or_create(&ResultLabel { result: code }).inc();
+        }
+    })
+}
+
+fn lease(args: &Args) -> LeaseSettings {
+    LeaseSettings {
+        namespace: args.namespace.clone(),
+        name: args.lease_name.clone(),
+        identity: identity(),
+        seconds: args.lease_seconds,
+    }
+}
+
+/// The pod's name; a process that is started again is another one.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "operator".into());
+    static OWN: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    OWN.get_or_init(|| format!("{host}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8])).clone()
+}
+
+fn shown(context: &Arc<Context>, ended: &watch::Receiver<bool>) -> Shown {
+    let (sessions, leading) = (context.clone(), context.clone());
+    let ended = ended.clone();
+    Shown {
+        metrics: context.metrics.clone(),
+        sessions: Arc::new(move || sessions.sessions.all(|seen| Some((seen.state.clone(), seen.mode.clone())))),
+        ready: Arc::new(move || {
+            let standby = leading.metrics.lease_held.get() == 0;
+            !*ended.borrow() && (standby || leading.sessions.is_complete())
+        }),
+    }
+}
+
+async fn told(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
