@@ -17,6 +17,9 @@ pub enum Error {
         /// Its answer.
         source: kube::Error,
     },
+    /// An object without uid: no API server has seen it.
+    #[error("the session has no uid")]
+    Unknown,
     /// It did not answer in time.
     #[error("{what}: the API server did not answer in {} s", DEADLINE.as_secs())]
     Late {
@@ -39,7 +42,9 @@ pub async fn bounded<T>(what: &'static str, call: impl Future<Output = kube::Res
     match tokio::time::timeout(DEADLINE, call).await {
         Err(_) => Err(Error::Late { what }),
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) if status.is_conflict() && !status.is_already_exists() => Err(Error::Conflict { what }),
+        Ok(Err(kube::Error::Api(status))) if status.is_conflict() && !status.is_already_exists() => {
+            Err(Error::Conflict { what })
+        }
         Ok(Err(source)) => Err(Error::Refused { what, source }),
     }
 }

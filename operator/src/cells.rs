@@ -38,7 +38,8 @@ impl Cell {
     /// The newest of what the watch shows and what we have written ourselves.
     pub fn newest(&self, seen: Arc<TranscriptionSession>) -> Arc<TranscriptionSession> {
         let own = lock(&self.own);
-        let stale = seen.metadata.resource_version.as_ref().is_some_and(|version| own.overwritten.contains(version));
+        let stale =
+            seen.metadata.resource_version.as_ref().is_some_and(|version| own.overwritten.contains(version));
         match (&own.newest, stale) {
             (Some(newest), true) if newest.metadata.uid == seen.metadata.uid => newest.clone(),
             _ => seen,
@@ -46,7 +47,11 @@ impl Cell {
     }
 
     /// We have written over `before`, and the API server answered with `after`.
-    pub fn wrote(&self, before: &TranscriptionSession, after: TranscriptionSession) -> Arc<TranscriptionSession> {
+    pub fn wrote(
+        &self,
+        before: &TranscriptionSession,
+        after: TranscriptionSession,
+    ) -> Arc<TranscriptionSession> {
         let mut own = lock(&self.own);
         let after = Arc::new(after);
         if let Some(version) = before.metadata.resource_version.clone()

@@ -1,10 +1,10 @@
 //! Once a minute: one unfiltered ListEgress per LiveKit project. It feeds the sessions, and stops what has outlived them.
 
 use crate::context::Context;
+use k8s_openapi::jiff::Timestamp;
 use roomscribe_calls::Project;
 use roomscribe_plan::collect::{self, Fate, Owned};
 use roomscribe_plan::{Egress, Listing};
-use k8s_openapi::jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,8 @@ pub async fn run(context: Arc<Context>) {
             for (key, project) in context.vault.projects() {
                 collect(&context, &key, &project).await;
             }
-            let alive: HashSet<String> = context.sessions.all(|seen| Some(seen.facts.id.clone())).into_iter().collect();
+            let alive: HashSet<String> =
+                context.sessions.all(|seen| Some(seen.facts.id.clone())).into_iter().collect();
             context.cells.retain(|uid| alive.contains(uid));
             crate::cells::lock(&context.begun).retain(|uid| alive.contains(uid));
         }
@@ -58,9 +59,12 @@ fn feed(context: &Context, key: &str, at: Timestamp, owned: Vec<Owned>) {
     for Owned { session, egress } in owned {
         by_session.entry(session).or_default().push(egress);
     }
-    for (id, object) in context.sessions.all(|seen| (!seen.finished).then(|| (seen.facts.id.clone(), seen.object.clone()))) {
+    for (id, object) in
+        context.sessions.all(|seen| (!seen.finished).then(|| (seen.facts.id.clone(), seen.object.clone())))
+    {
         let Some(cell) = context.cells.find(&id) else { continue };
-        let same = crate::cells::lock(&cell.found).as_ref().is_some_and(|(_, found)| found.project_key == key);
+        let same =
+            crate::cells::lock(&cell.found).as_ref().is_some_and(|(_, found)| found.project_key == key);
         if same {
             let egresses = by_session.remove(&id).unwrap_or_default();
             let before = cell.desk.observed().0.egresses.get().map(|listing| listing.egresses.clone());

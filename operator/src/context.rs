@@ -2,15 +2,15 @@
 
 use crate::cells::Cells;
 use crate::children::Installation;
-use crate::credentials::Vault;
+use crate::credentials::{OWN_PROJECT, Vault};
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::observe::gate::Facts;
 use crate::wake::Router;
+use k8s_openapi::api::core::v1::Service;
 use kube::Client;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
-use k8s_openapi::api::core::v1::Service;
 use roomscribe_crds::TranscriptionSession;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -63,10 +63,8 @@ pub struct Context {
     pub sessions: Index<SeenSession>,
     /// Sessions that this process has let begin, before the watch shows it.
     pub begun: Mutex<HashSet<String>>,
-    /// Speech sessions at a time; 0: no limit.
-    pub max_concurrent: u32,
-    /// With exposure NodePort.
-    pub node_port_host: Option<String>,
+    /// Speech sessions at a time.
+    pub max_concurrent: Option<u32>,
     /// Plan again.
     pub wakes: Arc<Router>,
     /// Kubernetes events.
@@ -76,24 +74,13 @@ pub struct Context {
 }
 
 impl Context {
-    /// A session as room and queue see it. `project`: empty while its Secrets have not been read.
-    pub fn facts(&self, session: &TranscriptionSession, project: &str) -> Facts {
-        let observed = crate::observe::session(session);
-        let reference = session.spec.livekit_ref.as_ref().map(|reference| reference.name.as_str());
-        let unread = || match reference {
-            None => "own".to_owned(),
-            Some(name) => format!("{}/{name}", session.metadata.namespace.as_deref().unwrap_or_default()),
+    /// A session as room and queue see it. `project`: its LiveKit project, once its Secrets have been read.
+    pub fn facts(&self, session: &TranscriptionSession, project: Option<&str>) -> Option<Facts> {
+        let namespace = session.metadata.namespace.as_deref().unwrap_or_default();
+        let unread = || match &session.spec.livekit_ref {
+            None => OWN_PROJECT.to_owned(),
+            Some(reference) => format!("{namespace}/{}", reference.name),
         };
-        let project = if project.is_empty() { unread() } else { project.to_owned() };
-        let accepted = roomscribe_crds::condition::is_true(&observed.status.conditions, roomscribe_crds::condition::ConditionType::Accepted);
-        Facts {
-            id: observed.id,
-            name: session.metadata.name.clone().unwrap_or_default(),
-            project,
-            room: session.spec.room_name.clone(),
-            created_at: observed.created_at,
-            begun: accepted || observed.status.attempt.is_some(),
-            over: observed.status.completed_at.is_some(),
-        }
+        Facts::of(session, project.map_or_else(unread, str::to_owned))
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 /// LiveKit projects that one operator keeps clients of; further sessions are told so.
 const MAX_PROJECTS: usize = 1000;
 /// The name of the project that sessions without livekitRef use.
-const OWN: &str = "own";
+pub const OWN_PROJECT: &str = "own";
 
 /// What a session's credentials came to.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Vault {
     pub fn projects(&self) -> Vec<(String, Project)> {
         // The own one is there from the start: its orphans are looked for even when no session is left.
         if let Some(livekit) = &self.own.livekit {
-            let _ = self.project(OWN, livekit.clone());
+            let _ = self.project(OWN_PROJECT, livekit.clone());
         }
         lock(&self.projects).iter().map(|(key, project)| (key.clone(), project.clone())).collect()
     }
@@ -87,7 +87,7 @@ impl Vault {
         let mut version = DefaultHasher::new();
         self.own.version.hash(&mut version);
         let (project_key, livekit) = match &spec.livekit_ref {
-            None => (OWN.to_owned(), self.own.livekit.clone()),
+            None => (OWN_PROJECT.to_owned(), self.own.livekit.clone()),
             Some(reference) => match livekit(&secrets, &reference.name, &mut version).await? {
                 Ok((key, livekit)) => (key, Some(livekit)),
                 Err(refused) => return Ok(Found::refused(refused)),
@@ -108,7 +108,12 @@ impl Vault {
                 Err(detail) => return Ok(Found::refused(Secrets::KeyMissing(detail))),
             },
         };
-        Ok(Found { project, project_key, livekit_is_public, secrets: Secrets::Ready { version: version.finish() } })
+        Ok(Found {
+            project,
+            project_key,
+            livekit_is_public,
+            secrets: Secrets::Ready { version: version.finish() },
+        })
     }
 
     async fn speech(
@@ -143,7 +148,8 @@ impl Vault {
             return Err(format!("fewer LiveKit projects: one operator serves at most {MAX_PROJECTS}"));
         }
         let (rate, burst) = self.own.rate;
-        let client = roomscribe_livekit::Client::new(livekit).map_err(|error| format!("a usable url: {}", error.message))?;
+        let client = roomscribe_livekit::Client::new(livekit)
+            .map_err(|error| format!("a usable url: {}", error.message))?;
         let project = Project::new(client.with_rate(rate, burst), &self.install, self.tally.clone());
         projects.insert(key.to_owned(), project.clone());
         Ok(project)

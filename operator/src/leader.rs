@@ -40,7 +40,9 @@ impl Leader {
             .with_grace(grace)
             .build()
             .await
-            .with_context(|| format!("Lease {}/{}: check the operator's Role", settings.namespace, settings.name))?;
+            .with_context(|| {
+                format!("Lease {}/{}: check the operator's Role", settings.namespace, settings.name)
+            })?;
         let (held, task) = manager.watch().await;
         Ok(Self { held, task })
     }

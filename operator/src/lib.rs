@@ -1,11 +1,36 @@
 //! Keeps LiveKit and the cluster as the sessions ask: observe → plan → carry out.
 //!
-//! | folder | |
+//! | file | |
 //! |---|---|
 //! | `children` | Pod, Service and Secret of a session as they should be: pure |
 //! | `observe` | what the cluster shows, as the decisions read it: pure |
 //! | `stream_key` | secrets and RTMP URLs of sessions: pure |
+//! | `look` | gathers what a plan rests on |
+//! | `carry` | carries its actions out |
+//! | `reconcile` | one round; `run` is the controller around it, `start` the process around that |
+//! | `index`, `cells`, `wake` | what this process holds: facts of the watches, memory of each session, whom to plan again |
+//! | `credentials` | whose LiveKit project and speech key a session uses |
+//! | `workers` | one held long poll per worker |
+//! | `collector` | once a minute: egresses that have outlived their session |
+//! | `leader` | one operator at a time |
 
+pub mod api;
+pub mod carry;
+pub mod cells;
 pub mod children;
+pub mod collector;
+pub mod context;
+pub mod credentials;
+pub mod http;
+pub mod index;
+pub mod leader;
+pub mod look;
+pub mod metrics;
 pub mod observe;
+pub mod reconcile;
+pub mod run;
+pub mod settings;
+pub mod start;
 pub mod stream_key;
+pub mod wake;
+pub mod workers;

@@ -5,8 +5,8 @@ use crate::cells::{Cell, lock};
 use crate::context::{Context, SeenPod};
 use crate::credentials::Found;
 use crate::observe;
+use crate::observe::gate::{Facts, Stage};
 use crate::workers::Target;
-use crate::observe::gate::Facts;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -24,8 +24,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When the API server does not answer about the session's Secrets.
-pub async fn observe(context: &Context, session: &Arc<TranscriptionSession>, cell: &Cell) -> Result<(Observed, Found), Error> {
+pub async fn observe(
+    context: &Context,
+    session: &Arc<TranscriptionSession>,
+    cell: &Cell,
+) -> Result<(Observed, Found), Error> {
     let uid = session.uid().unwrap_or_default();
+    let own = observe::session(session).ok_or(Error::Unknown)?;
     let pods = context.pods.of(&uid);
     let known = pods.get().map_or(&[][..], Vec::as_slice);
     let service = service(context, session, &uid, known);
@@ -36,14 +41,14 @@ pub async fn observe(context: &Context, session: &Arc<TranscriptionSession>, cel
     let found = credentials(context, session, cell).await?;
     let (livekit, memory) = cell.desk.observed();
     let observed = Observed {
-        session: observe::session(session),
+        session: own,
         gate: Gate {
             secrets: Known::Known(found.secrets.clone()),
             room_held_by: None,
             queue_place: None,
             livekit_is_public: found.livekit_is_public,
         },
-        cluster: Cluster { pods: known_pods(&pods), service, ..Cluster::default() },
+        cluster: Cluster { pods: known_pods(&pods), service },
         livekit,
         worker: cell.polls.report(&targets),
         memory,
@@ -58,12 +63,18 @@ fn known_pods(pods: &Known<Vec<SeenPod>>) -> Known<Vec<roomscribe_plan::Pod>> {
     }
 }
 
-fn service(context: &Context, session: &TranscriptionSession, uid: &str, pods: &[SeenPod]) -> Known<Option<Service>> {
+fn service(
+    context: &Context,
+    session: &TranscriptionSession,
+    uid: &str,
+    pods: &[SeenPod],
+) -> Known<Option<Service>> {
     match context.services.of(uid) {
         Known::Unknown => Known::Unknown,
         Known::Known(services) => {
+            // Any node would do; the pod's own is one hop less.
             let node = pods.iter().max_by_key(|seen| seen.pod.attempt).and_then(|seen| seen.host_ip.clone());
-            let node = context.node_port_host.clone().or(node);
+            let node = context.installation.ingest.node_port_host.clone().or(node);
             let ours = services.first();
             Known::Known(ours.and_then(|service| observe::service(service, &session.spec, node.as_deref())))
         }
@@ -94,14 +105,21 @@ async fn credentials(context: &Context, session: &TranscriptionSession, cell: &C
 }
 
 /// Decides. Whether a session may begin depends on what others have been allowed, so that part is one at a time.
-pub fn decide(context: &Context, session: &TranscriptionSession, mut observed: Observed, found: &Found, now: Timestamp) -> (Observed, Plan) {
-    let me = context.facts(session, &found.project_key);
-    if me.begun || me.over {
+pub fn decide(
+    context: &Context,
+    session: &TranscriptionSession,
+    mut observed: Observed,
+    found: &Found,
+    now: Timestamp,
+) -> (Observed, Plan) {
+    let project = Some(found.project_key.as_str()).filter(|key| !key.is_empty());
+    let me = context.facts(session, project);
+    let Some(me) = me.filter(|me| matches!(me.stage, Stage::Waiting | Stage::Refused)) else {
         let plan = plan(&observed, now);
         return (observed, plan);
-    }
+    };
     let mut begun = lock(&context.begun);
-    (observed.gate.room_held_by, observed.gate.queue_place) = gate(context, me, &begun);
+    (observed.gate.room_held_by, observed.gate.queue_place) = gate(context, &me, &begun);
     let plan = plan(&observed, now);
     if condition::is_true(&plan.status.conditions, ConditionType::Accepted) {
         begun.insert(observed.session.id.clone());
@@ -110,22 +128,22 @@ pub fn decide(context: &Context, session: &TranscriptionSession, mut observed: O
 }
 
 /// Who has the room, and the place in the queue.
-fn gate(context: &Context, me: Facts, begun: &HashSet<String>) -> (Option<String>, Option<u32>) {
+fn gate(context: &Context, me: &Facts, begun: &HashSet<String>) -> (Option<String>, Option<u32>) {
     let limit = context.max_concurrent;
-    let mut all = context.sessions.all(|seen| {
+    let mut others = context.sessions.all(|seen| {
         let facts = &seen.facts;
-        let matters = facts.id != me.id && !facts.over && (limit > 0 || facts.room == me.room);
-        matters.then(|| facts.clone())
+        let matters = facts.id != me.id && facts.stage != Stage::Over;
+        (matters && (limit.is_some() || facts.room == me.room)).then(|| facts.clone())
     });
-    for other in &mut all {
-        other.begun |= begun.contains(&other.id);
+    for other in &mut others {
+        if begun.contains(&other.id) {
+            other.stage = other.stage.min(Stage::Accepted);
+        }
         if let Some(cell) = context.cells.find(&other.id)
             && let Some((_, found)) = lock(&cell.found).as_ref()
         {
             other.project.clone_from(&found.project_key);
         }
     }
-    let id = me.id.clone();
-    all.push(me);
-    observe::gate::room_and_queue(&all, &id, limit)
+    observe::gate::room_and_queue(&others, me, limit)
 }

@@ -107,7 +107,11 @@ impl Metrics {
             "Egresses stopped that were not their session's newest, or outlived it",
             self.egress_strays_stopped.clone(),
         );
-        registry.register("cleanup_abandoned", "Cleanups given up at the deadline", self.cleanup_abandoned.clone());
+        registry.register(
+            "cleanup_abandoned",
+            "Cleanups given up at the deadline",
+            self.cleanup_abandoned.clone(),
+        );
         registry.register("livekit_api_requests", "Calls to LiveKit", self.livekit_calls.clone());
         registry.register("lease_held", "1 while this process is the leader", self.lease_held.clone());
         registry.register("sessions", "Sessions by state", self.sessions.clone());

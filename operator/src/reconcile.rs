@@ -44,7 +44,11 @@ async fn round(seen: Arc<TranscriptionSession>, context: &Context) -> Result<Act
     let broken = roomscribe_plan::check::broken(&observed, &plan, now);
     if !broken.is_empty() {
         // A plan that breaks a rule is a bug; the rules protect from two egresses and from lost ones.
-        tracing::error!(session = uid, ?broken, "a plan breaks its rules and is not carried out; please report this");
+        tracing::error!(
+            session = uid,
+            ?broken,
+            "a plan breaks its rules and is not carried out; please report this"
+        );
         return Ok(Action::requeue(AFTER_ERROR));
     }
     let wake_at = plan.wake_at;

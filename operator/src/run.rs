@@ -1,5 +1,6 @@
 //! The controller: watches in, rounds out.
 
+use crate::children::{self, names};
 use crate::context::{Context, SeenPod, SeenSession};
 use crate::index::Entry;
 use crate::observe;
@@ -8,18 +9,15 @@ use crate::reconcile::{after_error, reconcile};
 use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Api, Resource, ResourceExt};
 use roomscribe_crds::TranscriptionSession;
 use roomscribe_crds::condition::{self, ConditionType};
 use std::future::Future;
 use std::sync::Arc;
-
-/// Children carry it.
-const SELECTOR: &str = "app.kubernetes.io/part-of=roomscribe,roomscribe.io/session-uid";
 
 /// The controller of one namespace, or with `None` of all. Runs until `stopped`, then lets running rounds end.
 pub async fn run(
@@ -37,7 +35,7 @@ pub async fn run(
         .map_ok(slim)
         .inspect_ok(move |event| note(&index, watch, event));
     let index = context.clone();
-    let children = watcher::Config::default().labels(SELECTOR);
+    let children = watcher::Config::default().labels(names::SESSION_LABEL);
     let pods = watcher(api::<Pod>(&context, namespace), children.clone())
         .default_backoff()
         .inspect_ok(move |event| index.pods.take(watch, event, pod));
@@ -81,12 +79,12 @@ fn slim<K: Resource>(event: Event<K>) -> Event<K> {
 fn note(context: &Context, watch: usize, event: &Event<TranscriptionSession>) {
     context.sessions.take(watch, event, |session| {
         let uid = session.uid()?;
-        let seen = SeenSession::of(session, context.facts(session, ""));
+        let seen = SeenSession::of(session, context.facts(session, None)?);
         Some(Entry { owner: uid, name: session.name_any(), fact: seen })
     });
     let (uid, over) = match event {
         Event::Delete(session) => (session.uid().unwrap_or_default(), true),
-        Event::Apply(session) => (session.uid().unwrap_or_default(), observe::session(session).status.completed_at.is_some()),
+        Event::Apply(session) => (session.uid().unwrap_or_default(), is_over(session)),
         _ => return,
     };
     if let Event::Delete(_) = event {
@@ -94,7 +92,11 @@ fn note(context: &Context, watch: usize, event: &Event<TranscriptionSession>) {
     }
     if over && crate::cells::lock(&context.begun).remove(&uid) {
         // Its room and its place are free.
-        context.sessions.all(|seen| seen.waits.then(|| seen.object.clone())).into_iter().for_each(|object| context.wakes.wake(object));
+        context
+            .sessions
+            .all(|seen| seen.waits.then(|| seen.object.clone()))
+            .into_iter()
+            .for_each(|object| context.wakes.wake(object));
     }
 }
 
@@ -104,10 +106,20 @@ fn pod(pod: &Pod) -> Option<Entry<SeenPod>> {
     let ip = status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty());
     let seen = SeenPod {
         pod: observe::pod(pod)?,
-        status_address: ip.map(|ip| observe::status_address(pod, &ip)),
+        status_address: ip.map(|ip| status_address(&ip)),
         host_ip: status.and_then(|status| status.host_ip.clone()),
     };
     Some(Entry { owner, name: pod.name_any(), fact: seen })
+}
+
+/// IPv6 addresses in brackets.
+fn status_address(ip: &str) -> String {
+    let port = children::METRICS_PORT;
+    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+}
+
+fn is_over(session: &TranscriptionSession) -> bool {
+    session.status.as_ref().is_some_and(|status| status.completed_at.is_some())
 }
 
 fn service(service: &Service) -> Option<Entry<Arc<Service>>> {

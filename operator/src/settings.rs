@@ -21,7 +21,13 @@ pub struct Args {
     #[arg(long, env = "LIVEKIT_API_KEY", default_value = "", value_name = "KEY")]
     pub livekit_api_key: String,
     /// Its API secret.
-    #[arg(long, env = "LIVEKIT_API_SECRET", hide_env_values = true, default_value = "", value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "LIVEKIT_API_SECRET",
+        hide_env_values = true,
+        default_value = "",
+        value_name = "SECRET"
+    )]
     pub livekit_api_secret: String,
     /// Calls a second to one LiveKit project.
     #[arg(long, env = "LIVEKIT_RATE", default_value_t = 10.0, value_name = "CALLS")]
@@ -116,14 +122,22 @@ impl Args {
             ("LIVEKIT_API_SECRET", &self.livekit_api_secret),
         ];
         let given = livekit.iter().filter(|(_, value)| !value.trim().is_empty()).count();
-        if let Some((name, _)) = livekit.iter().find(|(_, value)| value.trim().is_empty()).filter(|_| given > 0) {
-            return Err(SettingError::new(name, "is not set, but the other LIVEKIT_ settings are: set all three"));
+        if let Some((name, _)) =
+            livekit.iter().find(|(_, value)| value.trim().is_empty()).filter(|_| given > 0)
+        {
+            return Err(SettingError::new(
+                name,
+                "is not set, but the other LIVEKIT_ settings are: set all three",
+            ));
         }
         if self.worker_image.trim().is_empty() {
             return Err(SettingError::new("WORKER_IMAGE", "is empty: give the image of worker pods"));
         }
         if !(self.livekit_rate > 0.0 && self.livekit_burst >= 1.0) {
-            return Err(SettingError::new("LIVEKIT_RATE", "LIVEKIT_RATE must be above 0 and LIVEKIT_BURST at least 1"));
+            return Err(SettingError::new(
+                "LIVEKIT_RATE",
+                "LIVEKIT_RATE must be above 0 and LIVEKIT_BURST at least 1",
+            ));
         }
         Ok(())
     }
@@ -141,7 +155,10 @@ impl Args {
         let read = |name: &str| {
             let path = self.install_dir.join(name);
             std::fs::read(&path).map_err(|error| {
-                SettingError::new("INSTALL_DIR", format!("{}: {error}; mount the install Secret there", path.display()))
+                SettingError::new(
+                    "INSTALL_DIR",
+                    format!("{}: {error}; mount the install Secret there", path.display()),
+                )
             })
         };
         let id = String::from_utf8_lossy(&read("id")?).trim().to_owned();

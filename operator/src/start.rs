@@ -1,16 +1,19 @@
 //! From settings to a running operator, and its end.
 
+use crate::children::{Hidden, IngestDefaults, Installation, LogSettings, SpeechDefaults, WorkerDefaults};
 use crate::context::Context;
 use crate::credentials::{Own, Vault, version_of};
 use crate::http::Shown;
 use crate::index::Index;
 use crate::leader::{Leader, LeaseSettings};
 use crate::metrics::{CallLabels, Metrics, ResultLabel};
-use crate::settings::Args;
+use crate::settings::{Args, Install};
+use crate::stream_key::InstallKey;
 use crate::wake::Router;
-use crate::{children, collector, http, run};
+use crate::{collector, http, run};
 use anyhow::Context as _;
 use futures_util::future::join_all;
+use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use std::sync::Arc;
@@ -104,7 +107,8 @@ async fn lead(
 async fn client() -> anyhow::Result<Client> {
     // Idempotent: the first provider stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut config = kube::Config::infer().await.context("no Kubernetes API: run in a pod, or set KUBECONFIG")?;
+    let mut config =
+        kube::Config::infer().await.context("no Kubernetes API: run in a pod, or set KUBECONFIG")?;
     config.connect_timeout = Some(Duration::from_secs(10));
     Client::try_from(config).context("the Kubernetes API cannot be used")
 }
@@ -119,7 +123,7 @@ fn namespaces(args: &Args) -> Vec<Option<String>> {
 
 fn context(
     args: &Args,
-    install: &crate::settings::Install,
+    install: &Install,
     client: Client,
     metrics: Metrics,
     namespaces: &[Option<String>],
@@ -131,18 +135,37 @@ fn context(
         recorder: Recorder::new(client.clone(), reporter),
         client,
         http,
-        installation: children::Installation::of(args, install),
+        installation: installation(args, install),
         vault: Vault::new(own(args), args.credentials_per_session, install.id.clone(), tally(&metrics)),
         cells: Default::default(),
         pods: Index::of_watches(watches),
         services: Index::of_watches(watches),
         sessions: Index::of_watches(watches),
         begun: Default::default(),
-        max_concurrent: args.speech_max_concurrent,
-        node_port_host: args.node_port_host.clone(),
+        max_concurrent: Some(args.speech_max_concurrent).filter(|count| *count > 0),
         wakes: Arc::new(Router::of(namespaces)),
         metrics,
     })
+}
+
+fn installation(args: &Args, install: &Install) -> Installation {
+    let mut worker = WorkerDefaults::new(&args.worker_image);
+    worker.log_filter.clone_from(&args.worker_log);
+    let named = |name: &String| LocalObjectReference { name: name.clone() };
+    worker.image_pull_secrets =
+        args.worker_pull_secrets.iter().filter(|name| !name.is_empty()).map(named).collect();
+    Installation {
+        install: install.id.clone(),
+        key: InstallKey::new(install.key.clone()),
+        worker,
+        speech: SpeechDefaults {
+            api_url: Some(args.gladia_api_url.clone()),
+            region: args.gladia_region.clone(),
+            api_key: Some(&args.gladia_api_key).filter(|key| !key.is_empty()).map(Hidden::new),
+        },
+        ingest: IngestDefaults { node_port_host: args.node_port_host.clone(), ..IngestDefaults::default() },
+        log: LogSettings::default(),
+    }
 }
 
 fn own(args: &Args) -> Own {
@@ -191,7 +214,9 @@ fn shown(context: &Arc<Context>, ended: &watch::Receiver<bool>) -> Shown {
     let ended = ended.clone();
     Shown {
         metrics: context.metrics.clone(),
-        sessions: Arc::new(move || sessions.sessions.all(|seen| Some((seen.state.clone(), seen.mode.clone())))),
+        sessions: Arc::new(move || {
+            sessions.sessions.all(|seen| Some((seen.state.clone(), seen.mode.clone())))
+        }),
         ready: Arc::new(move || {
             let standby = leading.metrics.lease_held.get() == 0;
             !*ended.borrow() && (standby || leading.sessions.is_complete())

@@ -1,6 +1,7 @@
 //! Every worker is asked by one held long poll (contract §6): nothing is asked twice, and nothing is written for it.
 
-use crate::observe::report::{self, StatusJson};
+use crate::observe::{self, StatusJson};
+use k8s_openapi::jiff::Timestamp;
 use roomscribe_plan::{Hearing, WorkerReport};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,7 +68,12 @@ impl Polls {
             Hearing::Publishing(attempt) | Hearing::Silent(attempt) => Some(attempt),
         };
         let newest = targets.iter().rev().find_map(|target| heard.get(&target.pod_uid));
-        heard.values().filter(|report| attempt(report).is_some()).max_by_key(|report| attempt(report)).or(newest).cloned()
+        heard
+            .values()
+            .filter(|report| attempt(report).is_some())
+            .max_by_key(|report| attempt(report))
+            .or(newest)
+            .cloned()
     }
 }
 
@@ -87,7 +93,8 @@ async fn poll(
             Ok(status) => {
                 let before = since.replace(status.version);
                 (failures, pause) = (0, FIRST_PAUSE);
-                lock(&heard).insert(target.pod_uid.clone(), report::report(&target.pod, &status));
+                lock(&heard)
+                    .insert(target.pod_uid.clone(), observe::report(&target.pod, &status, Timestamp::now()));
                 // The version rises with what decisions rest on, not with counters.
                 if before != since {
                     changed();
@@ -112,8 +119,10 @@ async fn poll(
 async fn ask(http: &reqwest::Client, target: &Target, since: Option<u64>) -> Result<StatusJson, String> {
     let wait = since.map_or_else(String::new, |since| format!("?since={since}&waitSeconds={WAIT_SECONDS}"));
     let url = format!("http://{}/status{wait}", target.address);
-    let answer = http.get(url).timeout(DEADLINE).send().await.map_err(|error| error.without_url().to_string())?;
+    let answer =
+        http.get(url).timeout(DEADLINE).send().await.map_err(|error| error.without_url().to_string())?;
     let answer = answer.error_for_status().map_err(|error| error.without_url().to_string())?;
     // Bounded by the deadline; the page is one small object.
-    answer.json().await.map_err(|error| error.without_url().to_string())
+    let bytes = answer.bytes().await.map_err(|error| error.without_url().to_string())?;
+    StatusJson::parse(&bytes).map_err(|error| error.to_string())
 }

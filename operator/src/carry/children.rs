@@ -3,7 +3,7 @@
 use super::Round;
 use crate::api::{self, Error};
 use crate::cells::lock;
-use crate::children;
+use crate::children::{self, names};
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -11,9 +11,6 @@ use roomscribe_crds::reason::Reason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
-
-/// Field manager of everything that we apply.
-const MANAGER: &str = "roomscribe-operator";
 
 /// Session file, Service and pod. A pod that is there stays as it is: a running session keeps its image.
 pub(super) async fn ensure(round: &Round<'_>, attempt: u32, selects: u32) -> Result<(), Error> {
@@ -24,10 +21,13 @@ pub(super) async fn ensure(round: &Round<'_>, attempt: u32, selects: u32) -> Res
 
 async fn make(round: &Round<'_>, attempt: u32, selects: u32) -> Result<(), Error> {
     let (session, installation) = (round.session.as_ref(), &round.context.installation);
-    let pods = round.observed.cluster.pods.get();
-    let is_there = pods.is_some_and(|pods| pods.iter().any(|pod| pod.attempt == attempt));
+    let mut attempts: Vec<u32> =
+        round.observed.cluster.pods.get().into_iter().flatten().map(|pod| pod.attempt).collect();
+    let is_there = attempts.contains(&attempt);
     if !is_there {
-        let secret: Secret = children::secret(session, installation, attempt);
+        attempts.push(attempt);
+        attempts.sort_unstable();
+        let secret: Secret = children::secret(session, installation, &attempts);
         apply(round, "apply the session's Secret", secret).await?;
     }
     let service: Service = children::service(session, installation, selects);
@@ -44,14 +44,17 @@ where
         + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(round.context.client.clone(), &round.namespace());
-    let (name, params) = (object.name_any(), PatchParams::apply(MANAGER).force());
+    let (name, params) = (object.name_any(), PatchParams::apply(names::MANAGER).force());
     let call = async { api.patch(&name, &params, &Patch::Apply(&object)).await };
     api::bounded(what, call).await.map(|_| ())
 }
 
 async fn create_pod(round: &Round<'_>, pod: Pod) -> Result<(), Error> {
     let api = pods(round);
-    let call = async { api.create(&PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() }, &pod).await };
+    let call = async {
+        api.create(&PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() }, &pod)
+            .await
+    };
     match api::bounded("create the worker pod", call).await {
         // An answer that was lost, or a watch that lags: it is ours, its name says so.
         Err(error) if error.is_already_exists() => Ok(()),
@@ -103,7 +106,7 @@ where
         + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(round.context.client.clone(), &round.namespace());
-    let name = children::child_name(&round.session.name_any());
+    let name = names::shared(&round.session);
     let call = async { api.delete(&name, &DeleteParams::default()).await };
     api::gone_is_fine(api::bounded(what, call).await)
 }

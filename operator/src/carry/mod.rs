@@ -8,7 +8,7 @@ use crate::api::Error;
 use crate::cells::Cell;
 use crate::context::Context;
 use crate::credentials::Found;
-use crate::stream_key;
+use crate::stream_key::{Ingest, rtmp_url};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use roomscribe_calls::Order;
@@ -90,15 +90,15 @@ impl Round<'_> {
     }
 
     fn urls(&self) -> Arc<dyn Fn(u32) -> Option<String> + Send + Sync> {
-        let installation = &self.context.installation;
-        let (install, id) = (installation.install.clone(), self.observed.session.id.clone());
-        let secret = stream_key::SessionSecret::derive(&installation.install_key, &id);
-        let tls = self.session.spec.ingest.tls.is_some();
+        let (install, key) =
+            (self.context.installation.install.clone(), self.context.installation.key.clone());
+        let (id, tls) = (self.observed.session.id.clone(), self.session.spec.ingest.tls.is_some());
         let service = self.observed.cluster.service.get().and_then(Option::as_ref);
         let address = service.and_then(|service| service.address.clone());
         Arc::new(move |attempt| {
             let (host, port) = address.as_ref()?;
-            Some(stream_key::rtmp_url(tls, host, *port, &install, &id, attempt, &secret))
+            let ingest = Ingest { tls, host, port: *port };
+            Some(rtmp_url(ingest, &install, &key, &id, attempt))
         })
     }
 

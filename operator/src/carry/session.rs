@@ -25,7 +25,10 @@ pub(super) async fn write_status(round: &Round<'_>, plan: &Plan) -> Result<Arc<T
     Ok(round.cell.wrote(&round.session, written))
 }
 
-pub(super) async fn set_finalizer(round: &Round<'_>, wanted: bool) -> Result<Arc<TranscriptionSession>, Error> {
+pub(super) async fn set_finalizer(
+    round: &Round<'_>,
+    wanted: bool,
+) -> Result<Arc<TranscriptionSession>, Error> {
     let mut finalizers = round.session.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
     if wanted {

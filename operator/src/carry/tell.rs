@@ -42,8 +42,14 @@ pub(super) fn steps(round: &Round<'_>, plan: &Plan) {
     let before = &round.observed.session.status;
     let seconds = Timestamp::now().duration_since(round.observed.session.created_at).as_secs_f64();
     let first = before.started_at.is_none() && before.attempt.unwrap_or(0) <= 1;
-    for kind in [ConditionType::WorkerReady, ConditionType::IngestReady, ConditionType::EgressActive, ConditionType::Ready] {
-        let now_true = condition::is_true(&plan.status.conditions, kind) && !condition::is_true(&before.conditions, kind);
+    for kind in [
+        ConditionType::WorkerReady,
+        ConditionType::IngestReady,
+        ConditionType::EgressActive,
+        ConditionType::Ready,
+    ] {
+        let now_true = condition::is_true(&plan.status.conditions, kind)
+            && !condition::is_true(&before.conditions, kind);
         if now_true && first {
             let step = crate::metrics::StepLabel { step: kind.as_str() };
             round.context.metrics.start_seconds.get_or_create(&step).observe(seconds);

@@ -1,5 +1,6 @@
 //! Kubernetes objects as the decisions read them. Pure.
 
+pub mod address;
 pub mod gate;
 mod pod;
 mod report;

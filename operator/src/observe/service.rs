@@ -1,22 +1,20 @@
 //! A session's Service.
 
 use crate::children::names::ATTEMPT_LABEL;
-use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use roomscribe_crds::{Exposure, TranscriptionSessionSpec};
 
-/// `pods` are the session's; `node_port_host` is the installation's setting. `None` for an object that no API server has
-/// seen.
+/// `node`: a host that reaches the nodes, for exposure NodePort. `None` for an object that no API server has seen.
 pub fn service(
     service: &Service,
     session: &TranscriptionSessionSpec,
-    pods: &[Pod],
-    node_port_host: Option<&str>,
+    node: Option<&str>,
 ) -> Option<roomscribe_plan::Service> {
     let selects = selected(service);
     let host = match session.ingest.exposure {
         Exposure::LoadBalancer => balanced(service),
         Exposure::ClusterIP => cluster_ip(service),
-        Exposure::NodePort => node_port_host.map(str::to_owned).or_else(|| node_of(pods, selects)),
+        Exposure::NodePort => node.map(str::to_owned),
         Exposure::External => session.ingest.external.as_ref().map(|external| external.host.clone()),
     };
     let port = match (session.ingest.exposure, &session.ingest.external) {
@@ -57,14 +55,4 @@ fn balanced(service: &Service) -> Option<String> {
 fn cluster_ip(service: &Service) -> Option<String> {
     let ip = service.spec.as_ref()?.cluster_ip.clone()?;
     (!ip.is_empty() && ip != "None").then_some(ip)
-}
-
-/// Any node would do; the pod's own is one hop less.
-fn node_of(pods: &[Pod], attempt: u32) -> Option<String> {
-    let attempt = attempt.to_string();
-    let chosen = |pod: &&Pod| {
-        pod.metadata.labels.as_ref().and_then(|labels| labels.get(ATTEMPT_LABEL)) == Some(&attempt)
-    };
-    let host = pods.iter().find(chosen)?.status.as_ref()?.host_ip.clone()?;
-    (!host.is_empty()).then_some(host)
 }
