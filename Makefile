@@ -45,7 +45,7 @@ api-server: cluster-build ## the operator on a real API server and etcd
 	@$(STAGE) "real API server" cargo test --locked -p roomscribe-cluster
 
 e2e: ## the built binary, real publishers, real viewers
-	@$(NEED) cargo cc ffmpeg python3 pip
+	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip
 	@$(STAGE) "build the program" cargo build --release --locked -p roomscribe
 	@ROOMSCRIBE_BIN=$(CARGO_TARGET_DIR)/release/roomscribe $(STAGE) "end to end" cargo test --locked -p roomscribe-e2e
 

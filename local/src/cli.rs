@@ -96,6 +96,12 @@ pub(crate) struct Serve {
     /// Local RTMP address (default: 127.0.0.1:1935).
     #[arg(long, env = "RTMP_LISTEN", value_name = "ADDRESS")]
     pub rtmp_listen: Option<String>,
+    /// RTMPS: certificate chain (PEM file); the RTMP port then speaks TLS only. HTTP stays plain: a proxy ends its TLS.
+    #[arg(long, env = "TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<OsString>,
+    /// RTMPS: private key of TLS_CERT (PEM file). Both files are looked at once a minute, for renewals.
+    #[arg(long, env = "TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<OsString>,
     /// Local HTTP address (default: 127.0.0.1:8080); beyond loopback it needs ROOMSCRIBE_API_KEY.
     #[arg(long, env = "HTTP_LISTEN", value_name = "ADDRESS")]
     pub http_listen: Option<String>,

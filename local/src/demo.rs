@@ -125,6 +125,7 @@ fn settings(args: &Demo, data_dir: PathBuf) -> Result<Settings, Failure> {
         metrics_listen: None,
         rtmp_host: None,
         rtmp_port: None,
+        tls: None,
         speech: SpeechSettings::Embedded,
         data_dir,
         retention_days: 1,

@@ -41,6 +41,8 @@ pub(crate) struct HandsSettings {
     pub rtmp_host: String,
     /// Public port of RTMP URLs.
     pub rtmp_port: u16,
+    /// `rtmp`, or `rtmps` when the door speaks TLS.
+    pub rtmp_scheme: &'static str,
     /// Speech sessions are replaced after this.
     pub rollover: Duration,
 }
@@ -92,9 +94,9 @@ impl Hands {
 
     /// Where the publisher of `attempt` sends its RTMP.
     pub(crate) fn ingest(&self, id: &SessionId, attempt: u32) -> IngestAddress {
-        let HandsSettings { install, rtmp_host, rtmp_port, .. } = &*self.0;
+        let HandsSettings { install, rtmp_host, rtmp_port, rtmp_scheme, .. } = &*self.0;
         let stream_key = stream_key::derive(&self.secret(id), id, attempt);
-        let server = format!("rtmp://{rtmp_host}:{rtmp_port}/live/{}/{id}.{attempt}", install.id);
+        let server = format!("{rtmp_scheme}://{rtmp_host}:{rtmp_port}/live/{}/{id}.{attempt}", install.id);
         IngestAddress { url: format!("{server}/{stream_key}"), server, stream_key }
     }
 

@@ -17,6 +17,7 @@ use roomscribe_worker::door;
 use roomscribe_worker::metrics::Metrics;
 use roomscribe_worker::registry::Registry;
 use roomscribe_worker::speech_http::SpeechApi;
+use roomscribe_worker::tls::RENEWAL_INTERVAL;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -126,6 +127,7 @@ impl Stack {
             data_dir: settings.data_dir.clone(),
             rtmp_host: rtmp_host.clone(),
             rtmp_port,
+            rtmp_scheme: rtmp_scheme(settings),
             rollover: Duration::from_secs(settings.speech_rollover_seconds),
         });
         let sessions = LocalSessions::open(hands, settings.data_dir.clone(), settings.max_sessions)
@@ -135,7 +137,7 @@ impl Stack {
         tasks.spawn(door::serve(
             rtmp,
             registry,
-            ConnectionSettings::default(),
+            ConnectionSettings { tls: settings.tls.clone(), ..ConnectionSettings::default() },
             metrics.clone(),
             told(stopped.clone()),
             DOOR_GRACE,
@@ -144,6 +146,15 @@ impl Stack {
         tasks.spawn(serve_http(gateway, http, told(stopped.clone())));
         if let Some(listener) = scraped {
             tasks.spawn(serve_metrics(listener, metrics, told(stopped.clone())));
+        }
+        if let Some(tls) = settings.tls.clone() {
+            let stopped = told(stopped.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = tls.keep_fresh(RENEWAL_INTERVAL) => {}
+                    () = stopped => {}
+                }
+            });
         }
         tasks.spawn(sweep(log, sessions.clone(), settings.retention_days, told(stopped)));
         Ok(Self { http: http_address, sessions, rtmp: format!("{rtmp_host}:{rtmp_port}"), stop, tasks })
@@ -164,14 +175,19 @@ impl Stack {
         let own = format!("http://{}:{}", url_host(self.http.ip()), self.http.port());
         let page = settings.public_url.clone().unwrap_or_else(|| own.clone());
         print(format_args!("page       {page}/"))?;
-        print(format_args!("rtmp       {}", self.rtmp))?;
+        print(format_args!("{:<10} {}", rtmp_scheme(settings), self.rtmp))?;
         print(format_args!("speech     {speech}"))?;
         print(format_args!("data       {}", settings.data_dir.display()))?;
         print(format_args!(
             "next       {}roomscribe start my-room --capture push",
             client_settings(settings, &own)
         ))?;
-        if settings.rtmp_host.is_none() && settings.rtmp_listen.ip().is_unspecified() {
+        if settings.rtmp_host.is_none() && settings.tls.is_some() {
+            eprintln!(
+                "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name in the certificate, which publishers check",
+                self.rtmp
+            );
+        } else if settings.rtmp_host.is_none() && settings.rtmp_listen.ip().is_unspecified() {
             eprintln!(
                 "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name that publishers elsewhere use",
                 self.rtmp
@@ -179,6 +195,10 @@ impl Stack {
         }
         Ok(())
     }
+}
+
+fn rtmp_scheme(settings: &Settings) -> &'static str {
+    if settings.tls.is_some() { "rtmps" } else { "rtmp" }
 }
 
 /// What the client commands need in their environment here.

@@ -4,15 +4,14 @@
 use crate::cli::{Serve, SpeechChoice};
 use crate::exit::Failure;
 use crate::values::{self, address, given};
+use roomscribe_worker::tls::Tls;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The default of `GLADIA_API_URL`: the one that always needs a key.
 const GLADIA: &str = "https://api.gladia.io";
 /// Settings of other installations. Doing without them in silence would be a lie.
 const FOREIGN: &[(&str, &str)] = &[
-    ("TLS_CERT", "this program speaks plain HTTP: end TLS in a proxy and set PUBLIC_URL"),
-    ("TLS_KEY", "this program speaks plain HTTP: end TLS in a proxy and set PUBLIC_URL"),
     ("ROOMSCRIBE_JWKS_URL", "is not supported here: sign viewers' tokens with ROOMSCRIBE_JWT_SECRET"),
     ("NATS_URL", "is not supported here: transcripts are files in DATA_DIR"),
 ];
@@ -23,6 +22,8 @@ pub(crate) struct Settings {
     pub http_listen: SocketAddr,
     /// Where RTMP listens.
     pub rtmp_listen: SocketAddr,
+    /// The RTMP port speaks RTMPS.
+    pub tls: Option<Tls>,
     /// Metrics without auth, for a scraper.
     pub metrics_listen: Option<SocketAddr>,
     /// Public host of RTMP URLs; the listening address when absent.
@@ -76,6 +77,8 @@ impl Settings {
         if !http_listen.ip().is_loopback() && api_keys.is_empty() {
             return Err(exposed(&args, http_listen));
         }
+        let (cert, key) = (args.tls_cert.as_ref().map(Path::new), args.tls_key.as_ref().map(Path::new));
+        let tls = Tls::open(cert, key).map_err(|error| Failure::setting(error.setting(), error))?;
         let rtmp_listen = given(args.rtmp_listen).unwrap_or_else(|| "127.0.0.1:1935".into());
         let (metrics, host) = (given(args.metrics_listen), given(args.rtmp_host));
         let (port, url) = (given(args.rtmp_port), given(args.public_url));
@@ -84,6 +87,7 @@ impl Settings {
             http_listen,
             speech,
             api_keys,
+            tls,
             rtmp_listen: address("RTMP_LISTEN", &rtmp_listen)?,
             metrics_listen: metrics.map(|text| address("METRICS_LISTEN", &text)).transpose()?,
             rtmp_host: host.map(|text| values::host("RTMP_HOST", &text)).transpose()?,
@@ -200,6 +204,9 @@ mod tests {
             (&["--speech", "local", "--rtmp-host", "rtmp://x/y"], "RTMP_HOST"),
             (&["--speech", "local", "--rtmp-host", "example.com:1935"], "RTMP_HOST"),
             (&["--speech", "local", "--rtmp-port", "0"], "RTMP_PORT"),
+            (&["--speech", "local", "--tls-cert", "/dev/null"], "TLS_KEY"),
+            (&["--speech", "local", "--tls-key", "/dev/null", "--tls-cert="], "TLS_CERT"),
+            (&["--speech", "local", "--tls-key", "/dev/null", "--tls-cert", "/dev/null"], "TLS_CERT"),
             (&["--speech", "local", "--retention-days", "0"], "RETENTION_DAYS"),
             (&["--speech", "local", "--api-key", "short"], "ROOMSCRIBE_API_KEY"),
             (&["--speech", "local", "--jwt-secret", "short"], "ROOMSCRIBE_JWT_SECRET"),
@@ -232,18 +239,20 @@ mod tests {
             "--jwt-secret=",
             "--allowed-origins=",
             "--data-dir=",
+            "--tls-cert=",
+            "--tls-key=",
         ]);
         let settings = check(&flags).unwrap();
         assert_eq!((settings.rtmp_listen.port(), settings.retention_days), (1935, 30));
-        assert!(settings.rtmp_host.is_none() && settings.jwt_secret.is_none());
+        assert!(settings.rtmp_host.is_none() && settings.jwt_secret.is_none() && settings.tls.is_none());
     }
 
     #[test]
     fn a_setting_of_another_installation_is_not_ignored() {
         let words = ["roomscribe", "serve", "--speech", "local"];
         let Ok(Command::Serve(serve)) = Cli::try_parse_from(words).map(|cli| cli.command) else { panic!() };
-        let failure = Settings::check(*serve, |name| name == "TLS_CERT").err().unwrap();
-        assert!(failure.to_string().starts_with("TLS_CERT: "), "{failure}");
+        let failure = Settings::check(*serve, |name| name == "NATS_URL").err().unwrap();
+        assert!(failure.to_string().starts_with("NATS_URL: "), "{failure}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ missing=""
 have() {
     case $1 in
         pip) python3 -m pip --version >/dev/null 2>&1 ;;
-        gst-plugins) command -v gst-inspect-1.0 >/dev/null && gst-inspect-1.0 --exists rtmp2sink && gst-inspect-1.0 --exists rtmpsink && gst-inspect-1.0 --exists voaacenc ;;
+        gst-plugins) command -v gst-inspect-1.0 >/dev/null && gst-inspect-1.0 --exists rtmp2sink && gst-inspect-1.0 --exists rtmpsink && gst-inspect-1.0 --exists voaacenc && ls /usr/lib/*/gio/modules/libgiognutls.so >/dev/null 2>&1 ;;
         # From 1.24 on, as the Kubernetes that the tests build needs it.
         go) go version 2>/dev/null | awk '{split($3, v, "."); sub("go", "", v[1]); exit !(v[1] > 1 || v[2] >= 24)}' ;;
         cargo-*) [ -x "$cache/tools/bin/$1" ] && [ "$(cat "$cache/tools/$1.version" 2>/dev/null)" = "$(version_of "$1")" ] ;;
@@ -21,7 +21,7 @@ package_of() {
         cc) echo gcc libc6-dev ;;
         ffmpeg) echo ffmpeg ;;
         gst-launch-1.0) echo gstreamer1.0-tools ;;
-        gst-plugins) echo gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad ;;
+        gst-plugins) echo gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad glib-networking ;;
         chromium) echo chromium ;;
         flite) echo flite ;;
         espeak-ng) echo espeak-ng ;;

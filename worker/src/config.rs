@@ -1,11 +1,13 @@
 //! A worker's own settings: flags, then environment. The session comes as one JSON file (contract §6).
 
 use crate::speech_http::{SpeechApi, SpeechSettingsError};
+use crate::tls::{RENEWAL_INTERVAL, Tls, TlsError};
 use clap::Parser;
 use roomscribe_pipeline::Settings;
 use roomscribe_pipeline::stream_key::SessionSecret;
 use roomscribe_transcript::SessionId;
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -25,6 +27,15 @@ pub struct Args {
     /// Transcript log and spool.
     #[arg(long, env = "DATA_DIR", value_name = "FOLDER")]
     pub data_dir: PathBuf,
+    /// RTMPS: certificate chain, a PEM file; looked at once a minute, so that a renewed one needs no restart.
+    #[arg(long, env = "TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<OsString>,
+    /// RTMPS: private key of TLS_CERT, a PEM file.
+    #[arg(long, env = "TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<OsString>,
+    /// How often the TLS files are looked at.
+    #[arg(long, default_value_t = RENEWAL_INTERVAL.as_secs(), value_name = "SECONDS", hide = true)]
+    pub tls_renewal_seconds: u64,
     /// Key of the speech service.
     #[arg(long, env = "GLADIA_API_KEY", hide_env_values = true, default_value = "", value_name = "KEY")]
     pub gladia_api_key: String,
@@ -80,6 +91,13 @@ pub enum ConfigError {
         #[from]
         error: SpeechSettingsError,
     },
+    /// The certificate or its key cannot be used.
+    #[error("{}: {error}", error.setting())]
+    Tls {
+        /// Which, and why.
+        #[from]
+        error: TlsError,
+    },
     /// Flags or environment.
     #[error("{0}")]
     Flags(String),
@@ -112,6 +130,12 @@ impl Args {
     /// The speech service.
     pub fn speech(&self) -> Result<SpeechApi, ConfigError> {
         Ok(SpeechApi::new(&self.gladia_api_url, &self.gladia_api_key, self.gladia_region.clone())?)
+    }
+
+    /// The certificate of the RTMP port; `None`: it speaks plain RTMP.
+    pub fn tls(&self) -> Result<Option<Tls>, ConfigError> {
+        let path = |given: &Option<OsString>| given.as_ref().map(PathBuf::from);
+        Ok(Tls::open(path(&self.tls_cert).as_deref(), path(&self.tls_key).as_deref())?)
     }
 
     /// The log filter. The WebSocket library's TRACE has the URL of the speech session, which is a secret: never shown.

@@ -1,21 +1,24 @@
 //! One RTMP connection: the socket around `roomscribe_rtmp::ServerSession`.
 //!
 //! Reads are coalesced to about one speech chunk once audio flows: waking for every 23 ms frame costs more than
-//! decoding it. Between two reads the socket rests ([`Socket::rest`]); when a read finds nothing it is watched again.
+//! decoding it. Between two reads the socket rests ([`Channel::rest`]); when a read finds nothing it is watched again.
 //! A read that fills the buffer is followed by the next at once: video beside the audio must not pile up.
 
+use crate::channel::Channel;
 use crate::clock;
 use crate::log_budget::LogBudget;
 use crate::metrics::{Metrics, Why};
+use crate::presence::Presence;
 use crate::registry::{Admission, AudioMessage, Ingest, Refusal, Registry};
-use crate::socket::Socket;
+use crate::tls::Tls;
+use crate::tls_problem::TlsProblem;
 use roomscribe_rtmp::{Event, Limits, Rejection, ServerSession, SessionError};
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 /// Audio gathers for at least this long, and at most for one [`clock::SLOT`] more: about one speech chunk.
 const COALESCE: Duration = Duration::from_millis(64);
@@ -25,6 +28,8 @@ const PROMPT: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a peer may go on talking after we have closed our side.
 const LINGER: Duration = Duration::from_secs(1);
+/// First byte of TLS.
+const TLS_HELLO: u8 = 0x16;
 /// Enough for a 100 ms read of audio with video beside it; more waits in the kernel.
 const READ_BUFFER: usize = 64 * 1024;
 /// Before a publish: a handshake has 3 kB, and strangers are to cost little.
@@ -35,32 +40,12 @@ const FIRST_BUFFER: usize = 4 * 1024;
 pub struct ConnectionSettings {
     /// Protocol limits.
     pub limits: Limits,
+    /// The port speaks RTMPS.
+    pub tls: Option<Tls>,
     /// Log lines about connections that have no right to publish.
     pub strangers: LogBudget,
     /// Log lines about publishers that come and go.
     pub publishers: LogBudget,
-}
-
-/// What the door knows of a connection.
-#[derive(Debug, Default)]
-pub struct Presence {
-    stage: AtomicU8,
-    leave: Notify,
-}
-
-const PUBLISHED: u8 = 1;
-const OVER: u8 = 2;
-
-impl Presence {
-    /// Open, and has not published.
-    pub fn is_stranger(&self) -> bool {
-        self.stage.load(Ordering::Relaxed) == 0
-    }
-
-    /// Ends the connection unless it publishes by then.
-    pub fn ask_to_leave(&self) {
-        self.leave.notify_one();
-    }
 }
 
 /// How a connection ended.
@@ -76,7 +61,7 @@ enum Ending {
 
 struct Connection {
     number: u64,
-    socket: Socket,
+    socket: Channel,
     session: ServerSession,
     registry: Registry,
     metrics: Metrics,
@@ -97,13 +82,17 @@ pub async fn run(
     metrics: Metrics,
     presence: Arc<Presence>,
 ) {
+    let socket = match Channel::new(socket, settings.tls.as_ref()) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::error!(%error, "TLS cannot be set up; please report this"),
+    };
     let mut entropy = [0u8; 32];
     entropy.fill_with(|| fastrand::u8(..));
     let session = ServerSession::new(settings.limits.clone(), entropy, clock::now());
     let open = metrics.connections_open.clone();
     let mut connection = Connection {
         number,
-        socket: Socket::new(socket),
+        socket,
         session,
         registry,
         metrics,
@@ -117,7 +106,7 @@ pub async fn run(
     let ending = connection.serve().await;
     connection.finish(ending).await;
     open.dec();
-    presence.stage.store(OVER, Ordering::Relaxed);
+    presence.over();
 }
 
 impl Connection {
@@ -168,20 +157,19 @@ impl Connection {
 
     /// What has gathered; else waits for bytes, the session's deadline, or another connection's take-over.
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Ending> {
-        let clean = self.unpublished;
         loop {
             // After a goodbye the deadline counts, however much the peer still says.
             if !self.unpublished
                 && let Some(gathered) = self.socket.read_timed(buffer)
             {
-                return gathered.map_err(|_| Ending::Left { clean });
+                return gathered.map_err(|error| self.broken(&error));
             }
             let deadline =
                 self.session.next_deadline().unwrap_or_else(|| clock::now() + Duration::from_secs(60));
             tokio::select! {
                 () = evicted(&mut self.admission) => return Err(Ending::Refused("taken_over")),
-                () = self.presence.leave.notified(), if self.admission.is_none() => return Err(Ending::MadeRoom),
-                read = self.socket.read(buffer) => return read.map_err(|_| Ending::Left { clean }),
+                () = self.presence.asked_to_leave(), if self.admission.is_none() => return Err(Ending::MadeRoom),
+                read = self.socket.read(buffer) => return read.map_err(|error| self.broken(&error)),
                 () = tokio::time::sleep_until(clock::instant(deadline)) => {
                     if let Err(error) = self.session.handle_timeout(clock::now()) {
                         return Err(self.protocol_error(&error));
@@ -218,7 +206,7 @@ impl Connection {
                 if let Some(withheld) = self.settings.publishers.allow(clock::now()) {
                     tracing::info!(session = %admission.session, attempt, took_over = admission.took_over, withheld, "publisher accepted");
                 }
-                self.presence.stage.store(PUBLISHED, Ordering::Relaxed);
+                self.presence.published();
                 self.admission = Some(admission);
                 self.metrics.publishers.inc();
                 self.published = Some(clock::now());
@@ -263,14 +251,39 @@ impl Connection {
     }
 
     fn protocol_error(&self, error: &SessionError) -> Ending {
+        if self.socket.is_handshaking() {
+            self.tell_closed(&"the TLS handshake did not end in time", false);
+            return Ending::Refused("tls_handshake_timeout");
+        }
+        self.tell_closed(error, matches!(error, SessionError::WrongVersion { byte: TLS_HELLO }));
+        Ending::Refused(error.metric_label())
+    }
+
+    /// The socket gave no bytes: the peer has gone, or what it says is not TLS.
+    fn broken(&self, error: &io::Error) -> Ending {
+        let Some(problem) = error.get_ref().and_then(|error| error.downcast_ref::<TlsProblem>()) else {
+            return Ending::Left { clean: self.unpublished };
+        };
+        self.tell_closed(problem, problem.is_set_up_wrong());
+        Ending::Refused(problem.metric_label())
+    }
+
+    /// A publisher that somebody has set up wrong is worth a warning; strangers are not.
+    fn tell_closed(&self, error: &dyn Display, set_up_wrong: bool) {
         let budget = match self.admission {
             Some(_) => &self.settings.publishers,
             None => &self.settings.strangers,
         };
-        if let Some(withheld) = budget.allow(clock::now()) {
-            tracing::info!(connection = self.number, %error, withheld, "RTMP connection closed: the publisher broke a rule or a limit");
+        let connection = self.number;
+        match budget.allow(clock::now()) {
+            Some(withheld) if set_up_wrong => {
+                tracing::warn!(connection, %error, withheld, "RTMP connection closed: mend the publisher's settings");
+            }
+            Some(withheld) => {
+                tracing::info!(connection, %error, withheld, "RTMP connection closed: the publisher broke a rule or a limit");
+            }
+            None => {}
         }
-        Ending::Refused(error.metric_label())
     }
 
     async fn finish(mut self, ending: Ending) {

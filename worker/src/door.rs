@@ -3,8 +3,9 @@
 //! At the limit the oldest connection that has not published makes room for the new one: whoever holds connections open
 //! without a key cannot keep a publisher out.
 
-use crate::connection::{self, ConnectionSettings, Presence};
+use crate::connection::{self, ConnectionSettings};
 use crate::metrics::{Metrics, Why};
+use crate::presence::Presence;
 use crate::registry::Registry;
 use std::collections::VecDeque;
 use std::future::Future;

@@ -12,6 +12,7 @@ use roomscribe_worker::registry::Registry;
 use roomscribe_worker::run::{self, Order, Session};
 use roomscribe_worker::speech_http::SpeechApi;
 use roomscribe_worker::spool::Spool;
+use roomscribe_worker::tls::Tls;
 use roomscribe_worker::{admin, clock, door};
 use std::net::SocketAddr;
 use std::panic::{self, PanicHookInfo};
@@ -49,11 +50,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the session file and the speech settings give.
+/// What the session file, the speech settings and the TLS files give.
 struct Started {
     file: SessionFile,
     secret: SessionSecret,
     speech: SpeechApi,
+    tls: Option<Tls>,
 }
 
 fn settings() -> Result<Option<(Args, Started)>, ConfigError> {
@@ -61,8 +63,8 @@ fn settings() -> Result<Option<(Args, Started)>, ConfigError> {
     let filter = args.filter()?;
     let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let (file, secret) = args.session_file()?;
-    let speech = args.speech()?;
-    Ok(Some((args, Started { file, secret, speech })))
+    let (speech, tls) = (args.speech()?, args.tls()?);
+    Ok(Some((args, Started { file, secret, speech, tls })))
 }
 
 /// Only where: a panic's message may quote the text that it stumbled over.
@@ -93,12 +95,15 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
     let first = Report { version: clock::wall_ms(), ..Report::default() };
     let (report, reported) = watch::channel(first);
     let (orders, ordered) = watch::channel(Order::Run);
+    let every = Duration::from_secs(args.tls_renewal_seconds.max(1));
+    let renewal = started.tls.clone().map(|tls| tokio::spawn(tls.keep_fresh(every)));
+    let settings = ConnectionSettings { tls: started.tls.clone(), ..ConnectionSettings::default() };
     let session = assemble(&args, started, &registry, &metrics, report, ordered).await?;
     let (stop, stopped) = watch::channel(false);
     let doors = tokio::spawn(door::serve(
         rtmp,
         registry.clone(),
-        ConnectionSettings::default(),
+        settings,
         metrics.clone(),
         told(stopped.clone()),
         Duration::from_secs(1),
@@ -117,6 +122,9 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
     let refused = reported.borrow().speech.reason == "CredentialsRejected";
     let _ = stop.send(true);
     let _ = doors.await;
+    if let Some(renewal) = renewal {
+        renewal.abort();
+    }
     // A scraper that reads slowly does not keep the process.
     let _ = tokio::time::timeout(Duration::from_secs(2), health).await;
     Ok(match exit {
@@ -139,7 +147,7 @@ async fn assemble(
         (UNAVAILABLE, format!("DATA_DIR: {path}: {error}; choose a folder that can be written and has space"))
     };
     let log = Log::File(Arc::new(FileLog::open(&args.data_dir).map_err(|error| data_dir(&error))?));
-    let Started { file, secret, speech } = started;
+    let Started { file, secret, speech, .. } = started;
     let settings = file.settings;
     let head = log.open(&settings.session).await.map_err(|error| data_dir(&error))?;
     let spool = Spool::open(&args.data_dir.join("sessions").join(settings.session.as_str()).join("spool"))

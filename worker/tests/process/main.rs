@@ -10,5 +10,6 @@ mod exit;
 mod faults;
 mod publisher;
 mod publishers;
+mod rtmps;
 mod stage;
 mod tones;

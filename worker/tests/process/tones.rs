@@ -22,7 +22,8 @@ pub(crate) fn recording() -> &'static Recording {
     RECORDING.get_or_init(|| adts::parse(&encode(f64::from(TONES) * PERIOD)).unwrap())
 }
 
-fn encode(seconds: f64) -> Vec<u8> {
+/// ADTS.
+pub(crate) fn encode(seconds: f64) -> Vec<u8> {
     let expression = format!("0.3*sin(2*PI*(400+50*floor(t/{PERIOD}))*t)*lt(mod(t\\,{PERIOD})\\,{LENGTH})");
     let source = format!("aevalsrc={expression}:s=48000:d={seconds}");
     let output = Command::new("ffmpeg")
