@@ -12,6 +12,7 @@ use kube::Client;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use roomscribe_crds::TranscriptionSession;
+use roomscribe_plan::Policy;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
@@ -65,6 +66,8 @@ pub struct Context {
     pub begun: Mutex<HashSet<String>>,
     /// Speech sessions at a time.
     pub max_concurrent: Option<u32>,
+    /// What the installation has chosen.
+    pub policy: Policy,
     /// Plan again.
     pub wakes: Arc<Router>,
     /// Kubernetes events.

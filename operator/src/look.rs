@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use roomscribe_crds::TranscriptionSession;
 use roomscribe_crds::condition::{self, ConditionType};
-use roomscribe_plan::{Cluster, Gate, Known, Observed, Plan, Service, plan};
+use roomscribe_plan::{Cluster, Gate, Known, Observed, Plan, Service, plan_under};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,12 +115,12 @@ pub fn decide(
     let project = Some(found.project_key.as_str()).filter(|key| !key.is_empty());
     let me = context.facts(session, project);
     let Some(me) = me.filter(|me| matches!(me.stage, Stage::Waiting | Stage::Refused)) else {
-        let plan = plan(&observed, now);
+        let plan = plan_under(&context.policy, &observed, now);
         return (observed, plan);
     };
     let mut begun = lock(&context.begun);
     (observed.gate.room_held_by, observed.gate.queue_place) = gate(context, &me, &begun);
-    let plan = plan(&observed, now);
+    let plan = plan_under(&context.policy, &observed, now);
     if condition::is_true(&plan.status.conditions, ConditionType::Accepted) {
         begun.insert(observed.session.id.clone());
     }

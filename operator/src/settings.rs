@@ -65,6 +65,9 @@ pub struct Args {
     /// With exposure NodePort: the host that LiveKit is told; none: the address of the worker's node.
     #[arg(long, env = "NODE_PORT_HOST", value_name = "HOST")]
     pub node_port_host: Option<String>,
+    /// Seconds that LiveKit may take to confirm that a session's egresses have ended, before the session is let go.
+    #[arg(long, env = "CLEANUP_DEADLINE_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(i64).range(30..=86_400), value_name = "SECONDS")]
+    pub cleanup_deadline_seconds: i64,
     /// Health and metrics.
     #[arg(long, env = "METRICS_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
     pub metrics_listen: SocketAddr,

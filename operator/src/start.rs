@@ -16,6 +16,7 @@ use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
+use roomscribe_plan::Policy;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -143,6 +144,7 @@ fn context(
         sessions: Index::of_watches(watches),
         begun: Default::default(),
         max_concurrent: Some(args.speech_max_concurrent).filter(|count| *count > 0),
+        policy: Policy { cleanup_deadline_seconds: args.cleanup_deadline_seconds },
         wakes: Arc::new(Router::of(namespaces)),
         metrics,
     })

@@ -19,7 +19,7 @@ mod memory;
 mod observed;
 mod plan;
 
-pub use decide::plan;
+pub use decide::{plan, plan_under};
 pub use memory::{How, Intent, Memory, StartCall, StartOutcome, StopCall};
 pub use observed::{
     Cluster, ContainerExit, Egress, EgressState, Gate, Hearing, Known, Listing, LiveKit, LiveKitError,
@@ -29,5 +29,16 @@ pub use plan::{Action, Ask, EventKind, Plan, Planned};
 
 /// A start without an answer may still become an egress for this long: the SFU itself tries for up to 75 s.
 pub const START_UNKNOWN_SECONDS: i64 = 90;
-/// How long LiveKit may take to confirm that a session's egresses have ended.
-pub const CLEANUP_DEADLINE_SECONDS: i64 = 300;
+
+/// What an installation may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long LiveKit may take to confirm that a session's egresses have ended.
+    pub cleanup_deadline_seconds: i64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { cleanup_deadline_seconds: 300 }
+    }
+}

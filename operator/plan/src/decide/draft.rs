@@ -1,10 +1,10 @@
 //! A plan in the making.
 
-use crate::START_UNKNOWN_SECONDS;
 use crate::backoff::seconds;
 use crate::memory::{Memory, StartOutcome};
 use crate::observed::{Egress, Hearing, Listing, Observed, Pod, Room};
 use crate::plan::{Action, Ask, Plan, Planned};
+use crate::{Policy, START_UNKNOWN_SECONDS};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use roomscribe_crds::TranscriptionSessionStatus;
@@ -20,6 +20,7 @@ const LATE_SECONDS: i64 = 5;
 const REMEMBERED_EXITS: usize = 3;
 
 pub(super) struct Draft<'a> {
+    pub(super) policy: &'a Policy,
     pub(super) observed: &'a Observed,
     pub(super) now: Timestamp,
     pub(super) status: TranscriptionSessionStatus,
@@ -31,10 +32,10 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(observed: &'a Observed, now: Timestamp) -> Self {
+    pub(super) fn new(policy: &'a Policy, observed: &'a Observed, now: Timestamp) -> Self {
         let (status, memory) = (observed.session.status.clone(), observed.memory.clone());
         let egress_word = (Verdict::Unknown, Reason::Starting, String::new());
-        Self { observed, now, status, memory, egress_word, actions: Vec::new(), wake_at: None }
+        Self { policy, observed, now, status, memory, egress_word, actions: Vec::new(), wake_at: None }
     }
 
     pub(super) fn act(&mut self, action: Action, why: Reason) {

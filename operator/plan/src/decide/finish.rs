@@ -2,7 +2,6 @@
 
 use super::draft::Draft;
 use super::{egress, gate, tell};
-use crate::CLEANUP_DEADLINE_SECONDS;
 use crate::backoff::seconds;
 use crate::observed::{Hearing, Known};
 use crate::plan::{Action, Ask, EventKind};
@@ -88,9 +87,10 @@ pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
     let now = draft.now;
     let since =
         *draft.memory.stopping_since.get_or_insert_with(|| session.deleted_at.unwrap_or(now).min(now));
-    let late = draft.since(since) >= CLEANUP_DEADLINE_SECONDS;
+    let deadline = draft.policy.cleanup_deadline_seconds;
+    let late = draft.since(since) >= deadline;
     tell::ending(draft, ending.reason);
-    draft.wake_at(since + seconds(CLEANUP_DEADLINE_SECONDS));
+    draft.wake_at(since + seconds(deadline));
     if !egresses_are_gone(draft, ending.reason) {
         if !late {
             return draft.wake_in(5);

@@ -7,6 +7,7 @@ mod gate;
 mod tell;
 mod worker;
 
+use crate::Policy;
 use crate::observed::Observed;
 use crate::plan::{Action, Plan};
 use draft::Draft;
@@ -16,7 +17,12 @@ use roomscribe_crds::reason::Reason;
 
 /// Decides. The same input gives the same plan.
 pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
-    let mut draft = Draft::new(observed, now);
+    plan_under(&Policy::default(), observed, now)
+}
+
+/// Decides under what the installation has chosen.
+pub fn plan_under(policy: &Policy, observed: &Observed, now: Timestamp) -> Plan {
+    let mut draft = Draft::new(policy, observed, now);
     draft.remember();
     if observed.session.status.completed_at.is_some() {
         finish::finished(&mut draft);
