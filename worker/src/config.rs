@@ -189,6 +189,10 @@ fn one_line(error: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use roomscribe_pipeline::VocabularyEntry;
+    use roomscribe_pipeline::stream_key::derive;
+    use roomscribe_transcript::Generation;
+    use std::time::Duration;
 
     const GOOD: &str = r#"{"v":1,"secret":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","session":"0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000","gen":1,"roomName":"standup"}"#;
 
@@ -210,6 +214,25 @@ mod tests {
             assert!(error.contains(named), "{broken}: {error}");
             assert!(!error.contains("hushhush"), "{error}");
         }
+    }
+
+    /// The operator's own tests say that it writes exactly this file.
+    #[test]
+    fn the_operator_s_session_file_is_read_to_its_last_field() {
+        let (file, _) = parse(include_bytes!("../../operator/tests/golden/session-file.json")).unwrap();
+        let id = SessionId::parse("0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000").unwrap();
+        let mut expected = Settings::new(id.clone(), Generation(3), "standup".to_owned());
+        expected.max_duration = Duration::from_secs(7200);
+        let speech = &mut expected.speech;
+        (speech.languages, speech.translate_to) =
+            (vec!["ru".to_owned(), "en".to_owned()], vec!["de".to_owned()]);
+        (speech.code_switching, speech.partials, speech.endpointing_milliseconds) = (true, false, 200);
+        let (value, pronunciations) = ("Roomscribe".to_owned(), vec!["room scribe".to_owned()]);
+        speech.vocabulary = vec![VocabularyEntry { value, pronunciations }];
+        assert_eq!(file.settings, expected);
+        // The secret that both derive from the same key.
+        let secret = SessionSecret::from_base64url(&file.secret).unwrap();
+        assert_eq!(derive(&secret, &id, 1), derive(&SessionSecret::derive(b"install key", &id), &id, 1));
     }
 
     #[test]

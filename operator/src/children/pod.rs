@@ -216,19 +216,26 @@ fn mounts(session: &TranscriptionSession) -> Vec<VolumeMount> {
     mounts
 }
 
-/// The session's own values over the installation's, quantity by quantity.
+/// The session's own values over the installation's, quantity by quantity. A default that contradicts a value of the session
+/// (a limit under a request) is dropped: the API server would refuse the pod for something that nobody wrote.
 fn resources(own: &ResourceRequirements, defaults: &ResourceRequirements) -> ResourceRequirements {
-    type Quantities = Option<BTreeMap<String, Quantity>>;
-    let over = |own: &Quantities, defaults: &Quantities| {
-        let mut all = defaults.clone().unwrap_or_default();
-        all.extend(own.clone().unwrap_or_default());
-        (!all.is_empty()).then_some(all)
-    };
     ResourceRequirements {
-        requests: over(&own.requests, &defaults.requests),
-        limits: over(&own.limits, &defaults.limits),
+        requests: over(&own.requests, &defaults.requests, &own.limits),
+        limits: over(&own.limits, &defaults.limits, &own.requests),
         claims: own.claims.clone(),
     }
+}
+
+type Quantities = Option<BTreeMap<String, Quantity>>;
+
+/// `own` over `defaults`; a default whose counterpart the session gives stays only where the session gives both.
+fn over(own: &Quantities, defaults: &Quantities, counterpart: &Quantities) -> Quantities {
+    let given =
+        |name: &String| counterpart.as_ref().is_some_and(|counterpart| counterpart.contains_key(name));
+    let mut all = defaults.clone().unwrap_or_default();
+    all.retain(|name, _| !given(name));
+    all.extend(own.clone().unwrap_or_default());
+    (!all.is_empty()).then_some(all)
 }
 
 /// The session's tolerations, and ours for a lost node, unless the session has its own for that taint.
