@@ -159,15 +159,15 @@ fn service(change: impl FnOnce(&mut Value)) -> Service {
     serde_json::from_value(object).unwrap()
 }
 
-fn address(ingest: Value, service: &Service, pods: &[Pod], host: Option<&str>) -> Option<(String, u16)> {
-    observe::service(service, &spec(ingest), pods, host).unwrap().address
+fn address(ingest: Value, service: &Service, node: Option<&str>) -> Option<(String, u16)> {
+    observe::service(service, &spec(ingest), node).unwrap().address
 }
 
 #[test]
 fn a_load_balancer_s_address_is_an_ip_a_name_or_not_there_yet() {
     let balanced = |ingress: Value| {
         let service = service(|object| object["status"] = json!({"loadBalancer": {"ingress": ingress}}));
-        address(json!({"exposure": "LoadBalancer"}), &service, &[], None)
+        address(json!({"exposure": "LoadBalancer"}), &service, None)
     };
     assert_eq!(balanced(json!([])), None);
     assert_eq!(balanced(json!([{}])), None);
@@ -175,40 +175,36 @@ fn a_load_balancer_s_address_is_an_ip_a_name_or_not_there_yet() {
     assert_eq!(balanced(json!([{"ip": "198.18.112.1"}])), Some(("198.18.112.1".into(), 1935)));
     assert_eq!(balanced(json!([{"hostname": "lb.example.com"}])), Some(("lb.example.com".into(), 1935)));
     assert_eq!(balanced(json!([{"ip": "2001:db8::7"}])), Some(("2001:db8::7".into(), 1935)));
-    assert_eq!(address(json!({"exposure": "LoadBalancer"}), &service(|_| ()), &[], None), None);
+    assert_eq!(address(json!({"exposure": "LoadBalancer"}), &service(|_| ()), None), None);
 }
 
 #[test]
 fn a_cluster_ip_is_known_at_once() {
     let inside = json!({"exposure": "ClusterIP"});
-    assert_eq!(address(inside.clone(), &service(|_| ()), &[], None), Some(("10.0.0.7".into(), 1935)));
+    assert_eq!(address(inside.clone(), &service(|_| ()), None), Some(("10.0.0.7".into(), 1935)));
     let headless = service(|object| object["spec"]["clusterIP"] = "None".into());
-    assert_eq!(address(inside, &headless, &[], None), None);
+    assert_eq!(address(inside, &headless, None), None);
 }
 
 #[test]
-fn a_node_port_is_reached_by_the_setting_or_by_the_selected_pod_s_node() {
+fn a_node_port_is_reached_by_a_host_of_the_nodes() {
     let ported = json!({"exposure": "NodePort"});
-    let pod = |attempt: &str, ip: &str| -> Pod {
-        let labels = json!({"roomscribe.io/attempt": attempt});
-        serde_json::from_value(json!({"metadata": {"labels": labels}, "status": {"hostIP": ip}})).unwrap()
-    };
-    let pods = [pod("2", "10.1.0.2"), pod("3", "10.1.0.3")];
-    assert_eq!(address(ported.clone(), &service(|_| ()), &[], None), None);
-    assert_eq!(address(ported.clone(), &service(|_| ()), &pods, None), Some(("10.1.0.3".into(), 31935)));
-    let told = address(ported, &service(|_| ()), &pods, Some("nodes.example.com"));
-    assert_eq!(told, Some(("nodes.example.com".into(), 31935)));
+    assert_eq!(address(ported.clone(), &service(|_| ()), None), None);
+    let node = Some("nodes.example.com");
+    assert_eq!(address(ported.clone(), &service(|_| ()), node), Some(("nodes.example.com".into(), 31935)));
+    let unassigned = service(|object| object["spec"]["ports"][1]["nodePort"] = Value::Null);
+    assert_eq!(address(ported, &unassigned, node), None);
 }
 
 #[test]
 fn an_external_address_is_the_given_one() {
     let external = json!({"exposure": "External", "external": {"host": "rtmp.example.com", "port": 443}});
-    assert_eq!(address(external, &service(|_| ()), &[], None), Some(("rtmp.example.com".into(), 443)));
+    assert_eq!(address(external, &service(|_| ()), None), Some(("rtmp.example.com".into(), 443)));
 }
 
 #[test]
 fn a_service_says_whom_it_selects_and_whether_it_leaves() {
-    let observed = |service: &Service| observe::service(service, &spec(json!({})), &[], None).unwrap();
+    let observed = |service: &Service| observe::service(service, &spec(json!({})), None).unwrap();
     let plain = observed(&service(|_| ()));
     assert_eq!((plain.selects, plain.leaving), (3, false));
     let leaving = service(|object| {
