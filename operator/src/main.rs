@@ -1,7 +1,6 @@
 //! `roomscribe-operator`: see the crate's documentation.
 
-use clap::Parser;
-use roomscribe_operator::settings::{Args, SettingError};
+use roomscribe_operator::settings::{Args, CommandLine, SettingError};
 use roomscribe_operator::start::{End, operate};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +10,11 @@ const UNAVAILABLE: u8 = 69;
 const TRY_AGAIN: u8 = 75;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::read() {
+        Ok(args) => args,
+        Err(CommandLine::Shown) => return ExitCode::SUCCESS,
+        Err(CommandLine::Wrong(line)) => return fail(SETTINGS, &line),
+    };
     let filter = match tracing_subscriber::EnvFilter::try_new(&args.log) {
         Ok(filter) => filter,
         Err(error) => return fail(SETTINGS, &format!("RUST_LOG: {error}; give a filter such as info")),

@@ -113,7 +113,32 @@ pub struct Install {
     pub key: Vec<u8>,
 }
 
+/// Why the command line gives no settings.
+#[derive(Debug)]
+pub enum CommandLine {
+    /// `--help` or `--version`: printed already.
+    Shown,
+    /// One line.
+    Wrong(String),
+}
+
 impl Args {
+    /// Reads flags and environment.
+    ///
+    /// # Errors
+    /// [`CommandLine`].
+    pub fn read() -> Result<Self, CommandLine> {
+        match Self::try_parse() {
+            Ok(args) => Ok(args),
+            Err(error) if error.use_stderr() => Err(CommandLine::Wrong(one_line(&error.to_string()))),
+            Err(error) => {
+                // A closed standard output is the reader's wish.
+                let _ = error.print();
+                Err(CommandLine::Shown)
+            }
+        }
+    }
+
     /// What can be checked before anything is asked.
     ///
     /// # Errors
@@ -174,6 +199,15 @@ impl Args {
         }
         Ok(Install { id, key })
     }
+}
+
+/// clap's first paragraph: what is wrong, with the name that environments use.
+fn one_line(error: &str) -> String {
+    let first = error.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
+    let said = words.join(" ");
+    let flag = said.split("'--").nth(1).and_then(|rest| rest.split([' ', '\'']).next()).unwrap_or_default();
+    format!("{}: {said}; see --help", flag.to_uppercase().replace('-', "_"))
 }
 
 #[cfg(test)]
