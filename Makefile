@@ -41,7 +41,7 @@ unit: ## unit, property, simulation, seeded fuzz, real publishers
 	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace --exclude roomscribe-cluster --exclude roomscribe-e2e --exclude roomscribe-load
 
 api-server: cluster-build ## the operator on a real API server and etcd
-	@$(NEED) cargo cc unshare
+	@$(NEED) cargo cc openssl unshare
 	@$(STAGE) "real API server" cargo test --locked -p roomscribe-cluster
 
 e2e: ## the built binary, real publishers, real viewers

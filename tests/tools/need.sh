@@ -30,6 +30,7 @@ package_of() {
         pip) echo python3-pip python3-venv ;;
         node) echo nodejs ;;
         npm) echo npm ;;
+        openssl) echo openssl ;;
         unshare) echo util-linux ;;
         *) echo "" ;;
     esac
