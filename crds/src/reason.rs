@@ -82,6 +82,7 @@ reasons! {
     RateLimited: "The speech account's limit is reached; audio is kept and sent later.", "Stop another session, or raise the account's limit.";
     UpstreamUnavailable: "The speech service does not answer; audio is kept and sent later.", "Check `speech.apiUrl` and the way out; the worker tries on.";
     StorageFull: "The transcript's log refuses events for lack of space; nothing that was acknowledged is lost.", "Free space, or enlarge the volume.";
+    StorageFailed: "The transcript's log cannot be written; nothing that was acknowledged is lost.", "Look after the volume; the worker's words are in the message.";
     UnsupportedAudio: "The publisher does not send AAC-LC.", "Change the publisher's encoder.";
 
     AsAsked: "It works as asked.", "Nothing.";

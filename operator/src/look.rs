@@ -48,7 +48,7 @@ pub async fn observe(
             queue_place: None,
             livekit_is_public: found.livekit_is_public,
         },
-        cluster: Cluster { pods: known_pods(&pods), service },
+        cluster: Cluster { pods: known_pods(&pods), service, refused: lock(&cell.refused).clone() },
         livekit,
         worker: cell.polls.report(&targets),
         memory,

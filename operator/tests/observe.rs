@@ -279,6 +279,18 @@ fn the_worker_s_words_for_the_speech_service_are_ours() {
 }
 
 #[test]
+fn a_worker_that_cannot_store_or_decode_says_so() {
+    assert_eq!(told(json!({})).trouble, None);
+    assert_eq!(told(json!({"reason": "StorageFull"})).trouble, Some(Reason::StorageFull));
+    assert_eq!(told(json!({"reason": "StorageFailed"})).trouble, Some(Reason::StorageFailed));
+    let publisher = json!({"attempt": 2, "reason": "UnsupportedAudio"});
+    let deaf = told(json!({"state": "publishing", "publisher": publisher}));
+    assert_eq!(deaf.trouble, Some(Reason::UnsupportedAudio));
+    // A reason of another list is not a worker's trouble.
+    assert_eq!(told(json!({"reason": "RoomEnded"})).trouble, None);
+}
+
+#[test]
 fn a_report_of_another_version_is_refused() {
     let error = StatusJson::parse(br#"{"v":2,"version":1,"state":"listening"}"#).unwrap_err();
     assert!(error.to_string().contains("v 2"), "{error}");

@@ -52,6 +52,12 @@ fn starts(observed: &Observed, plan: &Plan, must: &mut impl FnMut(bool, &str)) {
         must(session.deleted_at.is_none(), "nothing is started for a session that is being deleted");
         must(session.spec.desired_state == DesiredState::Running, "nothing is started for a stopped session");
         must(session.status.completed_at.is_none(), "nothing is started for a finished session");
+        let address = observed.cluster.service.get().and_then(|service| service.as_ref()?.address.as_ref());
+        must(
+            !observed.gate.livekit_is_public
+                || address.is_none_or(|(host, _)| !crate::address::only_this_machine(host)),
+            "nothing is started towards an address that only this machine can reach",
+        );
         must(observed.gate.room_held_by.is_none(), "nothing is started for a room that another session has");
         must(
             observed.livekit.error != Some(LiveKitError::CredentialsRefused),

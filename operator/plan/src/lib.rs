@@ -11,6 +11,7 @@
 //! 5. **Finalizer with a deadline.** It stays until no egress can be running, or until LiveKit has not confirmed for five
 //!    minutes; with pod and Service gone the egress then ends by itself.
 
+pub mod address;
 mod backoff;
 pub mod check;
 pub mod collect;

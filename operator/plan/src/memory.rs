@@ -19,6 +19,14 @@ pub struct Memory {
     pub retry_at: Option<Timestamp>,
     /// Failures up to this attempt are counted.
     pub counted: u32,
+    /// Highest attempt that the worker has heard.
+    pub heard: u32,
+    /// The newest attempt's egress could not connect although the worker listened.
+    pub unreachable: bool,
+    /// Starts that LiveKit refused in a row, for a reason that does not pass by itself.
+    pub refusals: u32,
+    /// When the first of them was refused.
+    pub refused_since: Option<Timestamp>,
     /// When the session began to end.
     pub stopping_since: Option<Timestamp>,
     /// How often the room was not there.

@@ -98,6 +98,8 @@ pub struct Cluster {
     pub pods: Known<Vec<Pod>>,
     /// Its Service.
     pub service: Known<Option<Service>>,
+    /// What the API server last refused to make (`QuotaExceeded`), and its own words; `None` once it has not.
+    pub refused: Option<(roomscribe_crds::reason::Reason, String)>,
 }
 
 /// A pod's state, as far as a session is concerned.
@@ -313,6 +315,8 @@ pub struct WorkerReport {
     pub since: Timestamp,
     /// Its speech session.
     pub speech: SpeechState,
+    /// Why it cannot do its work although it listens (`StorageFull`, `StorageFailed`, `UnsupportedAudio`).
+    pub trouble: Option<roomscribe_crds::reason::Reason>,
     /// Media heard, milliseconds.
     pub media_ms: u64,
     /// Audio lost, milliseconds.

@@ -98,10 +98,18 @@ pub fn report(pod: &str, status: &StatusJson, at: Timestamp) -> WorkerReport {
         hearing,
         since: since.unwrap_or(at),
         speech: speech(&status.speech),
+        trouble: trouble(status),
         media_ms: status.media_ms,
         audio_lost_ms: status.audio_lost_ms,
         last_error: status.last_error.clone(),
     }
+}
+
+/// Why a worker that listens cannot do its work.
+fn trouble(status: &StatusJson) -> Option<Reason> {
+    let words = [Some(&status.reason), status.publisher.as_ref().map(|publisher| &publisher.reason)];
+    let troubles = [Reason::StorageFull, Reason::StorageFailed, Reason::UnsupportedAudio];
+    words.into_iter().flatten().find_map(|word| reason(word).filter(|reason| troubles.contains(reason)))
 }
 
 fn speech(speech: &Speech) -> SpeechState {

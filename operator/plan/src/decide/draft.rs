@@ -154,8 +154,13 @@ impl<'a> Draft<'a> {
                 self.memory.exits.drain(..surplus);
             }
         }
+        if let Some(Hearing::Publishing(attempt) | Hearing::Silent(attempt)) = self.hearing() {
+            self.memory.heard = self.memory.heard.max(attempt);
+            self.memory.unreachable = false;
+        }
         if let Some(Hearing::Publishing(_)) = self.hearing() {
             (self.memory.failures, self.memory.retry_at, self.memory.unheard_since) = (0, None, None);
+            (self.memory.refusals, self.memory.refused_since) = (0, None);
         }
         if let Some(listing) = self.observed.livekit.egresses.get() {
             self.memory.stops.retain(|id, _| listing.live().any(|egress| egress.id == *id));

@@ -15,6 +15,10 @@ const CONNECT_SECONDS: i64 = 15;
 /// The worker calls 5 s without a byte silence; a sole publisher's mute stalls 2.8 s. An open microphone that is not heard
 /// for this long more is a fault.
 const UNHEARD_SECONDS: i64 = 5;
+/// So many refused starts in a row ...
+const REFUSALS: u32 = 5;
+/// ... over so long a time end the session: a roll-out of LiveKit is over by then.
+const REFUSED_SECONDS: i64 = 120;
 /// A stop is asked again after this.
 const STOP_AGAIN_SECONDS: i64 = 35;
 
@@ -187,7 +191,7 @@ fn begin(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
     if draft.start_is_unknown() {
         return unknown(draft);
     }
-    count_failure(draft);
+    count_failure(draft, listening);
     let Some(room) = draft.fresh_room() else {
         draft.ask(Ask::Room, Reason::Starting);
         draft.wake_in(2);
@@ -261,7 +265,7 @@ fn intend(draft: &mut Draft<'_>, listening: Option<Listening<'_>>, how: How, why
 }
 
 /// The newest attempt has ended without having been heard: one more failure, and a longer wait.
-fn count_failure(draft: &mut Draft<'_>) {
+fn count_failure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
     let attempt = draft.attempt();
     if attempt == 0 || draft.memory.counted >= attempt || ended_with_silence(draft) {
         return;
@@ -269,6 +273,40 @@ fn count_failure(draft: &mut Draft<'_>) {
     draft.memory.counted = attempt;
     draft.memory.failures += 1;
     draft.memory.retry_at = Some(backoff::after(draft.memory.failures, draft.now));
+    draft.memory.unreachable = could_not_connect(draft, listening);
+    let start = draft.memory.start.as_ref().filter(|start| start.attempt == attempt);
+    if start.is_some_and(|start| matches!(start.outcome, Some(StartOutcome::Refused(_)))) {
+        draft.memory.refusals += 1;
+        draft.memory.refused_since.get_or_insert(draft.now);
+    } else {
+        (draft.memory.refusals, draft.memory.refused_since) = (0, None);
+    }
+}
+
+/// The newest egress failed for lack of a connection, was never heard, and the worker was there before it: something
+/// between them does not let it through. rtmp2sink's words for refused, and for a name or a time-out; an established
+/// connection that drops is another text.
+fn could_not_connect(draft: &Draft<'_>, listening: Option<Listening<'_>>) -> bool {
+    let attempt = draft.attempt();
+    let (Some(listening), Some(intent_at)) = (listening, draft.status.intent_at.as_ref()) else {
+        return false;
+    };
+    let was_there = listening.pod.container_started_at.is_some_and(|started| started <= intent_at.0);
+    let listing = draft.observed.livekit.egresses.get();
+    let failed = listing.into_iter().flat_map(|listing| &listing.egresses).any(|egress| {
+        let text = egress.error.to_ascii_lowercase();
+        egress.attempt == attempt
+            && egress.state == EgressState::Failed
+            && (text.contains("could not connect") || text.contains("failed to connect"))
+    });
+    failed && was_there && draft.memory.heard < attempt
+}
+
+/// LiveKit has refused for so long, and so often, that this kind of egress will not come. Whatever else fails is tried again
+/// for as long as the session lasts: a meeting outlives LiveKit's bad hour.
+pub(super) fn is_refused_for_good(draft: &Draft<'_>) -> bool {
+    draft.memory.refusals >= REFUSALS
+        && draft.memory.refused_since.is_some_and(|since| draft.since(since) >= REFUSED_SECONDS)
 }
 
 /// LiveKit ended it because nobody was there ("Source closed"): no failure.

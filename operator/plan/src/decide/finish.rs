@@ -17,12 +17,13 @@ pub(super) struct Ending {
     reason: Reason,
 }
 
-const ENDINGS: [Ending; 5] = [
+const ENDINGS: [Ending; 6] = [
     Ending { verdict: Verdict::True, reason: Reason::Stopped },
     Ending { verdict: Verdict::True, reason: Reason::RoomEnded },
     Ending { verdict: Verdict::True, reason: Reason::MaxDuration },
     Ending { verdict: Verdict::False, reason: Reason::StartDeadlineExceeded },
     Ending { verdict: Verdict::False, reason: Reason::AttemptsExhausted },
+    Ending { verdict: Verdict::False, reason: Reason::AddressTimeout },
 ];
 
 fn ending_of(reason: Reason) -> Ending {
@@ -48,6 +49,12 @@ pub(super) fn ending(draft: &Draft<'_>) -> Option<Ending> {
     if room_ended(draft) {
         return Some(ending_of(Reason::RoomEnded));
     }
+    if address_timed_out(draft) {
+        return Some(ending_of(Reason::AddressTimeout));
+    }
+    if egress::is_refused_for_good(draft) {
+        return Some(ending_of(Reason::AttemptsExhausted));
+    }
     let late = draft.since(session.created_at) >= limits.start_deadline_seconds.into();
     (late && !was_ready(draft)).then(|| ending_of(Reason::StartDeadlineExceeded))
 }
@@ -56,6 +63,16 @@ pub(super) fn ending(draft: &Draft<'_>) -> Option<Ending> {
 pub(super) fn was_ready(draft: &Draft<'_>) -> bool {
     condition::find(&draft.status.conditions, ConditionType::Succeeded)
         .is_some_and(|old| old.reason == Reason::Running.as_str())
+}
+
+/// A load balancer that gets no address is not paid for any longer. One that loses it later is waited for.
+fn address_timed_out(draft: &Draft<'_>) -> bool {
+    let limit = draft.observed.session.spec.ingest.address_timeout_seconds;
+    let service = draft.observed.cluster.service.get().and_then(Option::as_ref);
+    let addressless = service.filter(|service| service.address.is_none() && !service.leaving);
+    draft.attempt() == 0
+        && !was_ready(draft)
+        && addressless.is_some_and(|service| draft.since(service.created_at) >= limit.into())
 }
 
 fn room_ended(draft: &Draft<'_>) -> bool {

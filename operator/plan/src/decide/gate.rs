@@ -32,10 +32,6 @@ pub(super) fn open(draft: &mut Draft<'_>) -> bool {
 
 fn refusal(draft: &Draft<'_>) -> Option<(Reason, String)> {
     let gate = &draft.observed.gate;
-    if let Some(name) = &gate.room_held_by {
-        let message = format!("session {name} transcribes this room already: use it, or stop it first");
-        return Some((Reason::RoomAlreadyTranscribed, message));
-    }
     match &gate.secrets {
         Known::Unknown => return Some((Reason::SecretNotFound, "the Secrets have not been read yet".into())),
         Known::Known(Secrets::Missing(name)) => {
@@ -53,6 +49,11 @@ fn refusal(draft: &Draft<'_>) -> Option<(Reason, String)> {
     if draft.observed.livekit.error == Some(LiveKitError::CredentialsRefused) && needs_livekit(draft) {
         let message = "LiveKit refused the API key: mend apiKey and apiSecret";
         return Some((Reason::CredentialsRefused, message.into()));
+    }
+    // After its own troubles: a session that could not run anyway must not look like one that waits for the room.
+    if let Some(name) = &gate.room_held_by {
+        let message = format!("session {name} transcribes this room already: use it, or stop it first");
+        return Some((Reason::RoomAlreadyTranscribed, message));
     }
     gate.queue_place.map(|place| {
         (Reason::ConcurrencyLimited, format!("place {place} in the queue; speech.maxConcurrent is in use"))

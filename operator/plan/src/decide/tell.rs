@@ -1,7 +1,7 @@
 //! Words for people: conditions, summary, and what else the status shows.
 
 use super::draft::Draft;
-use super::finish;
+use super::{finish, worker};
 use crate::observed::{Egress, Hearing, Known, PodState, SpeechState};
 use crate::plan::{Action, Ask, EventKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -74,6 +74,7 @@ pub(super) fn running(draft: &mut Draft<'_>) {
     }
     let before =
         condition::find(&draft.status.conditions, ConditionType::Ready).map(|old| old.reason.clone());
+    degraded(draft);
     let ready = ready_word(draft, &words);
     draft.set(ConditionType::Ready, ready.0, ready.1, &ready.2);
     let once = finish::was_ready(draft) || ready.0 == Verdict::True;
@@ -88,8 +89,20 @@ pub(super) fn running(draft: &mut Draft<'_>) {
     }
 }
 
+/// It works, but not as asked.
+fn degraded(draft: &mut Draft<'_>) {
+    let Known::Known(listing) = &draft.observed.livekit.egresses else { return };
+    let chrome = listing.live().any(|egress| egress.uses_chrome);
+    let (verdict, reason) =
+        if chrome { (Verdict::True, Reason::ChromeInUse) } else { (Verdict::False, Reason::AsAsked) };
+    let message = if chrome { reason.action() } else { "" };
+    draft.set(ConditionType::Degraded, verdict, reason, message);
+}
+
 fn worker_word(draft: &Draft<'_>) -> Word {
     match draft.pod().map(|pod| &pod.state) {
+        None if draft.observed.cluster.refused.is_some() => refused(draft),
+        None if !draft.pods().is_empty() => word(Verdict::False, Reason::Terminating),
         Some(PodState::Listening) => word(Verdict::True, Reason::Listening),
         Some(PodState::Pending(reason, text)) => (Verdict::False, *reason, text.clone()),
         Some(PodState::Failed(reason)) => word(Verdict::False, *reason),
@@ -99,13 +112,21 @@ fn worker_word(draft: &Draft<'_>) -> Word {
     }
 }
 
+/// What the API server would not make, in its own words.
+fn refused(draft: &Draft<'_>) -> Word {
+    let (reason, text) =
+        draft.observed.cluster.refused.clone().unwrap_or((Reason::QuotaExceeded, String::new()));
+    (Verdict::False, reason, text)
+}
+
 fn ingest_word(draft: &Draft<'_>) -> Word {
     let Known::Known(service) = &draft.observed.cluster.service else {
         return word(Verdict::Unknown, Reason::AddressPending);
     };
     let limit = i64::from(draft.observed.session.spec.ingest.address_timeout_seconds);
     match service {
-        Some(service) if service.address.is_some() => word(Verdict::True, Reason::AddressReady),
+        None if draft.observed.cluster.refused.is_some() => refused(draft),
+        Some(service) if service.address.is_some() => address_word(draft),
         Some(service) if draft.since(service.created_at) >= limit => {
             word(Verdict::False, Reason::AddressTimeout)
         }
@@ -113,9 +134,30 @@ fn ingest_word(draft: &Draft<'_>) -> Word {
     }
 }
 
+/// The address is known; is it one that LiveKit reaches?
+fn address_word(draft: &Draft<'_>) -> Word {
+    if let Some(host) = worker::only_ours(draft) {
+        let message = format!("LiveKit's egress would be told {host}: {}", Reason::AddressLoopback.action());
+        return (Verdict::False, Reason::AddressLoopback, message);
+    }
+    if draft.memory.unreachable {
+        return (Verdict::False, Reason::Unreachable, Reason::Unreachable.action().to_owned());
+    }
+    word(Verdict::True, Reason::AddressReady)
+}
+
 fn speech_word(draft: &Draft<'_>) -> Word {
+    let report = draft.observed.worker.as_ref();
     if draft.memory.rejected_version.is_some() {
-        return word(Verdict::False, Reason::CredentialsRejected);
+        let reason = match report.map(|report| &report.speech) {
+            Some(SpeechState::Refused(reason)) => *reason,
+            _ => Reason::CredentialsRejected,
+        };
+        return word(Verdict::False, reason);
+    }
+    if let Some((report, reason)) = report.and_then(|report| Some((report, report.trouble?))) {
+        let message = report.last_error.clone().unwrap_or_else(|| reason.action().to_owned());
+        return (Verdict::False, reason, message);
     }
     match draft.observed.worker.as_ref().map(|report| &report.speech) {
         None => word(Verdict::Unknown, Reason::WorkerUnreachable),
@@ -259,11 +301,14 @@ pub(super) fn ending(draft: &mut Draft<'_>, reason: Reason) {
     first_visit(draft);
     draft.status.observed_generation = draft.observed.session.generation;
     draft.status.summary = Some(Summary::Stopping);
+    if reason == Reason::AddressTimeout {
+        draft.set(ConditionType::IngestReady, Verdict::False, reason, reason.action());
+    }
     draft.set(ConditionType::Ready, Verdict::False, Reason::Stopping, reason.meaning());
     draft.set(ConditionType::Succeeded, Verdict::Unknown, reason, "ending");
 }
 
-/// Ended.
+/// Ended. Of a session that gave up, what was false stays as it was: it is the cause.
 pub(super) fn ended(draft: &mut Draft<'_>, verdict: Verdict, reason: Reason) {
     for kind in [
         ConditionType::WorkerReady,
@@ -271,7 +316,11 @@ pub(super) fn ended(draft: &mut Draft<'_>, verdict: Verdict, reason: Reason) {
         ConditionType::EgressActive,
         ConditionType::Transcribing,
     ] {
-        draft.set(kind, Verdict::False, Reason::Ended, "");
+        let was_false =
+            condition::find(&draft.status.conditions, kind).is_some_and(|old| old.status == "False");
+        if verdict == Verdict::True || !was_false {
+            draft.set(kind, Verdict::False, Reason::Ended, "");
+        }
     }
     draft.set(ConditionType::Ready, Verdict::False, reason, reason.meaning());
     draft.set(ConditionType::Succeeded, verdict, reason, reason.meaning());

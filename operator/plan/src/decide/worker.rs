@@ -1,6 +1,8 @@
 //! The worker: pod and Service, replaced when they are lost, moved when they must leave.
 
 use super::draft::Draft;
+use super::gate;
+use crate::address;
 use crate::observed::{Hearing, Known, Pod, PodState, Secrets, SpeechState};
 use crate::plan::Action;
 use roomscribe_crds::Disruption;
@@ -35,12 +37,20 @@ pub(super) fn ensure<'a>(draft: &mut Draft<'a>) -> Option<Listening<'a>> {
     if service.is_none_or(|service| service.selects != selects && !service.leaving) {
         draft.act(Action::EnsureWorker { attempt: pod.attempt, selects }, Reason::Starting);
     }
-    let addressed =
-        service.is_some_and(|service| service.address.is_some() && service.selects == pod.attempt);
+    let addressed = service
+        .is_some_and(|service| service.address.is_some() && service.selects == pod.attempt)
+        && only_ours(draft).is_none();
     if !addressed {
         draft.wake_in(10);
     }
     (pod.state == PodState::Listening && addressed).then_some(Listening { pod })
+}
+
+/// The host, when LiveKit is elsewhere and would be told an address that only this machine can reach.
+pub(super) fn only_ours<'a>(draft: &Draft<'a>) -> Option<&'a str> {
+    let (host, _) = draft.observed.cluster.service.get()?.as_ref()?.address.as_ref()?;
+    let elsewhere = draft.observed.gate.livekit_is_public && gate::needs_livekit(draft);
+    (elsewhere && address::only_this_machine(host)).then_some(host)
 }
 
 /// The Service goes on selecting the old pod until the new one listens: live connections stay with the old one anyway.

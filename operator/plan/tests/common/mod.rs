@@ -39,7 +39,7 @@ impl Scene {
                 queue_place: None,
                 livekit_is_public: false,
             },
-            cluster: Cluster { pods: Known::Known(Vec::new()), service: Known::Known(None) },
+            cluster: Cluster { pods: Known::Known(Vec::new()), service: Known::Known(None), refused: None },
             livekit: LiveKit::default(),
             worker: None,
             memory: Memory::default(),
@@ -146,6 +146,36 @@ impl Scene {
         })
     }
 
+    pub(crate) fn host(self, host: &str) -> Self {
+        self.with(|seen| {
+            if let Known::Known(Some(service)) = &mut seen.cluster.service {
+                service.address = Some((host.into(), 1935));
+            }
+        })
+    }
+
+    /// The API server refused to make something.
+    pub(crate) fn refused(self, text: &str) -> Self {
+        self.with(|seen| seen.cluster.refused = Some((Reason::QuotaExceeded, text.into())))
+    }
+
+    /// The worker listens and cannot work.
+    pub(crate) fn trouble(self, reason: Reason, text: &str) -> Self {
+        self.with(|seen| {
+            if let Some(report) = &mut seen.worker {
+                (report.trouble, report.last_error) = (Some(reason), Some(text.into()));
+            }
+        })
+    }
+
+    /// What the status says already.
+    pub(crate) fn said(self, kind: ConditionType, verdict: Verdict, reason: Reason) -> Self {
+        self.with(|seen| {
+            let conditions = &mut seen.session.status.conditions;
+            condition::set(conditions, kind, verdict, reason, "said before", Some(1), &Time(at(-100)));
+        })
+    }
+
     fn seen_room(self, room: Option<Room>) -> Self {
         self.with(|seen| seen.livekit.room = Known::Known(RoomView { at: at(0), room }))
     }
@@ -188,6 +218,7 @@ impl Scene {
             hearing,
             since: at(-30),
             speech: SpeechState::Live,
+            trouble: None,
             media_ms: 0,
             audio_lost_ms: 0,
             last_error: None,

@@ -29,6 +29,7 @@ pub(crate) struct Operator {
     pub(crate) crashes: u32,
     crash_one_in: u32,
     collected_at: Timestamp,
+    refused: Option<(Reason, String)>,
 }
 
 impl Operator {
@@ -43,6 +44,7 @@ impl Operator {
             crashes: 0,
             crash_one_in,
             collected_at: now,
+            refused: None,
         }
     }
 
@@ -113,6 +115,7 @@ impl Operator {
                 livekit_is_public: false,
             },
             cluster: Cluster {
+                refused: self.refused.clone(),
                 pods: Known::Known(world.pods.iter().map(|pod| pod.pod.clone()).collect()),
                 service: Known::Known(world.service.as_ref().map(|(service, due)| Service {
                     address: (*due <= world.now).then(|| ("198.18.0.1".into(), 1935)),
@@ -145,6 +148,15 @@ impl Operator {
         for planned in &plan.actions {
             if self.dies(world) {
                 return;
+            }
+            if let Action::EnsureWorker { .. } = planned.action {
+                let quota = world.now >= world.no_quota_until || world.calm;
+                self.refused = (!quota).then(|| (Reason::QuotaExceeded, "exceeded quota: pods".into()));
+                if !quota {
+                    // A failed action ends the round.
+                    self.next = world.now + seconds(5);
+                    return;
+                }
             }
             self.one(world, &planned.action);
             if self.dies(world) {
@@ -205,6 +217,8 @@ impl Operator {
             (StartOutcome::Unknown, 20)
         } else if world.now < world.refuses_key_until {
             (StartOutcome::CredentialsRefused, 0)
+        } else if world.now < world.refuses_kind_until && !world.calm {
+            (StartOutcome::Refused("unsupported".into()), 0)
         } else if world.room.is_none() {
             (StartOutcome::RoomMissing, 0)
         } else if world.now < world.no_capacity_until {
@@ -294,7 +308,9 @@ fn ensure_worker(world: &mut World, attempt: u32, selects: u32) {
         Some((service, _)) => service.selects = selects,
         None => {
             let service = Service { address: None, created_at: now, selects, leaving: false };
-            world.service = Some((service, now + seconds(world.rng.i64(0..10))));
+            let never = world.chance(40);
+            let wait = if never { 1_000_000 } else { world.rng.i64(0..10) };
+            world.service = Some((service, now + seconds(wait)));
         }
     }
 }
@@ -325,6 +341,7 @@ fn report(world: &World) -> Option<WorkerReport> {
         hearing,
         since,
         speech: SpeechState::Live,
+        trouble: None,
         media_ms: world.media_ms,
         audio_lost_ms: 0,
         last_error: None,

@@ -25,6 +25,7 @@ pub(crate) struct RealEgress {
     pub(crate) feeds: Option<String>,
     /// It says ACTIVE and will never send again.
     pub(crate) wedged: bool,
+    pub(crate) error: String,
     pub(crate) stops_at: Option<Timestamp>,
 }
 
@@ -34,7 +35,7 @@ impl RealEgress {
             id: self.id.clone(),
             attempt: self.attempt,
             state: self.state.clone(),
-            error: String::new(),
+            error: self.error.clone(),
             uses_chrome: false,
             started_at: Some(self.started_at),
             ended_at: self.ended_at,
@@ -70,6 +71,10 @@ pub(crate) struct World {
     pub(crate) unreachable_until: Timestamp,
     pub(crate) no_capacity_until: Timestamp,
     pub(crate) refuses_key_until: Timestamp,
+    /// LiveKit answers 400 to starts.
+    pub(crate) refuses_kind_until: Timestamp,
+    /// The namespace has no room for another pod.
+    pub(crate) no_quota_until: Timestamp,
     pub(crate) pods: Vec<RealPod>,
     pub(crate) service: Option<(Service, Timestamp)>,
     pub(crate) spec: TranscriptionSessionSpec,
@@ -104,6 +109,8 @@ impl World {
             unreachable_until: now,
             no_capacity_until: now,
             refuses_key_until: now,
+            refuses_kind_until: now,
+            no_quota_until: now,
             pods: Vec::new(),
             service: None,
             spec: TranscriptionSessionSpec::for_room("standup"),
@@ -145,7 +152,8 @@ impl World {
             .iter()
             .filter(|egress| matches!(egress.state, EgressState::Starting | EgressState::Active));
         self.overlapping += u32::from(billed.count() > 1);
-        if self.room.is_some_and(|room| room.open_microphones > 0) && self.deleted_at.is_none() {
+        let wanted = self.deleted_at.is_none() && self.status.completed_at.is_none();
+        if wanted && self.room.is_some_and(|room| room.open_microphones > 0) {
             self.spoken += 1;
             self.deaf += u32::from(feeding == 0);
         }
@@ -165,6 +173,12 @@ impl World {
         }
         if self.chance(600) {
             self.refuses_key_until = now + seconds(self.rng.i64(1..60));
+        }
+        if self.chance(600) {
+            self.refuses_kind_until = now + seconds(self.rng.i64(1..400));
+        }
+        if self.chance(300) {
+            self.no_quota_until = now + seconds(self.rng.i64(1..60));
         }
         if self.room.is_none() && self.status.completed_at.is_none() && self.chance(20) {
             self.room = Some(Room { participants: 2, open_microphones: 1 });
@@ -247,6 +261,7 @@ impl World {
             ended_at: None,
             feeds: None,
             wedged: false,
+            error: String::new(),
             stops_at: None,
         });
         id
@@ -316,6 +331,7 @@ impl World {
                 let egress = &mut self.egresses[index];
                 if egress.state == EgressState::Starting {
                     (egress.state, egress.ended_at) = (EgressState::Failed, Some(now));
+                    egress.error = "Could not connect".into();
                 } else {
                     egress.wedged = self.rng.bool();
                 }
