@@ -25,8 +25,8 @@ pub struct Memory {
     pub unreachable: bool,
     /// Starts that LiveKit refused in a row, for a reason that does not pass by itself.
     pub refusals: u32,
-    /// When the first of them was refused.
-    pub refused_since: Option<Timestamp>,
+    /// When the first and the newest of them were refused.
+    pub refused: Option<(Timestamp, Timestamp)>,
     /// When the session began to end.
     pub stopping_since: Option<Timestamp>,
     /// How often the room was not there.

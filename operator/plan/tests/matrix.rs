@@ -181,14 +181,15 @@ fn an_egress_that_failed_for_another_cause_leaves_the_address_alone() {
     assert_eq!(ingest(&heard), "AddressReady");
 }
 
-/// LiveKit refused the start of attempt 7; so many times in a row before it, since so many seconds.
-fn refused_start(before: u32, ago: i64) -> Plan {
+/// LiveKit refused the start of attempt 7; `before`: so many times in a row before it, the first so many seconds ago.
+fn refused_start(before: Option<(u32, i64)>) -> Plan {
     let scene = Scene::new().pod(1).room(1).attempt(7, 2).listed(vec![]).later(300);
     let scene = scene.remembering(|memory| {
         let outcome = Some(StartOutcome::Refused("unknown layout".into()));
         let answered_at = Some(at(-1));
         memory.start = Some(StartCall { attempt: 7, at: at(-2), moves: None, answered_at, outcome });
-        (memory.refusals, memory.refused_since) = (before, (before > 0).then(|| at(-ago)));
+        memory.refusals = before.map_or(0, |(count, _)| count);
+        memory.refused = before.map(|(_, ago)| (at(-ago), at(-30)));
         memory.counted = 6;
     });
     scene.plan()
@@ -196,19 +197,35 @@ fn refused_start(before: u32, ago: i64) -> Plan {
 
 #[test]
 fn a_refused_start_is_tried_again_with_livekit_s_words_shown() {
-    let plan = refused_start(0, 0);
+    let plan = refused_start(None);
     let word = condition::find(&plan.status.conditions, ConditionType::EgressActive).unwrap();
     assert_eq!((word.reason.as_str(), word.message.as_str()), ("EgressRefused", "unknown layout"));
-    assert_eq!((plan.memory.refusals, plan.memory.refused_since), (1, Some(at(0))));
+    assert_eq!((plan.memory.refusals, plan.memory.refused), (1, Some((at(0), at(0)))));
     assert_eq!(reason(&plan, ConditionType::Succeeded), "Starting");
 }
 
 #[test]
 fn a_session_whose_egress_is_refused_again_and_again_for_two_minutes_gives_up() {
-    let gave_up = |plan: &Plan| reason(plan, ConditionType::Succeeded) == "AttemptsExhausted";
-    assert!(gave_up(&refused_start(5, 120)));
-    assert!(!gave_up(&refused_start(5, 119)));
-    assert!(!gave_up(&refused_start(4, 500)));
+    let gives_up = |before: (u32, i64)| {
+        let memory = refused_start(Some(before)).memory;
+        let next = Scene::new().pod(1).room(1).attempt(7, 3).listed(vec![]).later(300);
+        let next = next.remembering(|remembered| *remembered = memory).plan();
+        reason(&next, ConditionType::Succeeded) == "AttemptsExhausted"
+    };
+    assert!(gives_up((4, 120)));
+    assert!(!gives_up((4, 119)));
+    assert!(!gives_up((3, 500)));
+}
+
+#[test]
+fn refusals_of_long_ago_do_not_end_a_session_that_has_not_asked_again() {
+    let scene = Scene::new().pod(1).no_room().attempt(7, 480).listed(vec![]).later(550);
+    let plan = scene
+        .remembering(|memory| {
+            (memory.refusals, memory.refused, memory.counted) = (5, Some((at(-500), at(-480))), 7);
+        })
+        .plan();
+    assert_eq!(reason(&plan, ConditionType::Succeeded), "Starting");
 }
 
 #[test]
@@ -228,16 +245,16 @@ fn another_outcome_than_a_refusal_ends_the_row() {
     let scene =
         Scene::new().pod(1).room(1).attempt(7, 5).listed(vec![Egress { attempt: 7, ..refused_connection() }]);
     let plan =
-        scene.remembering(|memory| (memory.refusals, memory.refused_since) = (4, Some(at(-500)))).plan();
-    assert_eq!((plan.memory.refusals, plan.memory.refused_since), (0, None));
+        scene.remembering(|memory| (memory.refusals, memory.refused) = (4, Some((at(-500), at(-30))))).plan();
+    assert_eq!((plan.memory.refusals, plan.memory.refused), (0, None));
 }
 
 #[test]
 fn a_voice_that_is_heard_ends_the_row() {
     let scene = Scene::new().pod(1).room(1).attempt(7, 5).listed(vec![active("EG_a", 7)]).hearing(7);
     let plan =
-        scene.remembering(|memory| (memory.refusals, memory.refused_since) = (5, Some(at(-500)))).plan();
-    assert_eq!((plan.memory.refusals, plan.memory.refused_since), (0, None));
+        scene.remembering(|memory| (memory.refusals, memory.refused) = (4, Some((at(-500), at(-30))))).plan();
+    assert_eq!((plan.memory.refusals, plan.memory.refused), (0, None));
     assert_eq!(reason(&plan, ConditionType::Ready), "Ready");
 }
 
@@ -450,6 +467,16 @@ fn a_second_container_exit_within_ten_minutes_replaces_the_pod() {
         Scene::new().crashed_pod(1, 2).remembering(|memory| memory.exits = vec![at(-200), at(-20)]).plan();
     assert!(does(&plan, |action| matches!(action, Action::EnsureWorker { attempt: 2, .. })));
     assert!(does(&plan, |action| matches!(action, Action::DeletePod { .. })));
+}
+
+#[test]
+fn a_useless_pod_makes_room_for_its_successor_in_the_quota() {
+    let plan =
+        Scene::new().crashed_pod(1, 2).remembering(|memory| memory.exits = vec![at(-200), at(-20)]).plan();
+    let position =
+        |wanted: &dyn Fn(&Action) -> bool| plan.actions.iter().position(|planned| wanted(&planned.action));
+    let deleted = position(&|action| matches!(action, Action::DeletePod { .. })).unwrap();
+    assert!(deleted < position(&|action| matches!(action, Action::EnsureWorker { .. })).unwrap());
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl<'a> Draft<'a> {
         }
         if let Some(Hearing::Publishing(_)) = self.hearing() {
             (self.memory.failures, self.memory.retry_at, self.memory.unheard_since) = (0, None, None);
-            (self.memory.refusals, self.memory.refused_since) = (0, None);
+            (self.memory.refusals, self.memory.refused) = (0, None);
         }
         if let Some(listing) = self.observed.livekit.egresses.get() {
             self.memory.stops.retain(|id, _| listing.live().any(|egress| egress.id == *id));

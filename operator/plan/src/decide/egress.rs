@@ -277,9 +277,11 @@ fn count_failure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
     let start = draft.memory.start.as_ref().filter(|start| start.attempt == attempt);
     if start.is_some_and(|start| matches!(start.outcome, Some(StartOutcome::Refused(_)))) {
         draft.memory.refusals += 1;
-        draft.memory.refused_since.get_or_insert(draft.now);
+        let first = draft.memory.refused.map_or(draft.now, |(first, _)| first);
+        draft.memory.refused = Some((first, draft.now));
+        draft.wake_in(1);
     } else {
-        (draft.memory.refusals, draft.memory.refused_since) = (0, None);
+        (draft.memory.refusals, draft.memory.refused) = (0, None);
     }
 }
 
@@ -306,7 +308,10 @@ fn could_not_connect(draft: &Draft<'_>, listening: Option<Listening<'_>>) -> boo
 /// for as long as the session lasts: a meeting outlives LiveKit's bad hour.
 pub(super) fn is_refused_for_good(draft: &Draft<'_>) -> bool {
     draft.memory.refusals >= REFUSALS
-        && draft.memory.refused_since.is_some_and(|since| draft.since(since) >= REFUSED_SECONDS)
+        && draft
+            .memory
+            .refused
+            .is_some_and(|(first, newest)| (newest - first).get_seconds() >= REFUSED_SECONDS)
 }
 
 /// LiveKit ended it because nobody was there ("Source closed"): no failure.

@@ -101,10 +101,11 @@ fn replace(draft: &mut Draft<'_>, old: Option<&Pod>) {
         }
         _ => attempt,
     };
-    draft.act(Action::EnsureWorker { attempt, selects }, Reason::Starting);
+    // First: the successor may need its place in the namespace's quota, and a refused action ends the round.
     if let Some(pod) = old {
         draft.act(Action::DeletePod { name: pod.name.clone() }, reason_of(pod));
     }
+    draft.act(Action::EnsureWorker { attempt, selects }, Reason::Starting);
     draft.wake_in(5);
 }
 
