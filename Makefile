@@ -8,7 +8,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-build cluster-begin lint unit api-server e2e browser deny bench fuzz soak generate fixtures sizes screenshots
+.PHONY: help demo test cluster-build cluster-begin livekit-begin lint unit livekit api-server e2e browser deny bench fuzz soak generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: ## a meeting end to end, no account (ARGS="--once --format json")
 	@cargo build --release --locked -p roomscribe >&2
 	@$(CARGO_TARGET_DIR)/release/roomscribe demo $(ARGS)
 
-test: cluster-begin lint unit api-server e2e browser ## everything that CI proves
+test: cluster-begin livekit-begin lint unit livekit api-server e2e browser ## everything that CI proves
 	@echo "all stages passed"
 
 cluster-build: ## the Kubernetes that tests run on, as one program (once, about 12 minutes of CPU)
@@ -39,6 +39,16 @@ unit: ## unit, property, simulation, seeded fuzz, real publishers
 	@$(STAGE) "tools" python3 -m unittest discover -s tests/tools
 	@$(STAGE) "build tests" cargo test --locked --workspace --no-run
 	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace --exclude roomscribe-cluster --exclude roomscribe-e2e --exclude roomscribe-load
+
+# As cluster-begin: the stage that needs the server waits for it.
+livekit-begin:
+	@$(NEED) go
+	@mkdir -p $(ROOMSCRIBE_CACHE)
+	@$(NEED) livekit-server >$(ROOMSCRIBE_CACHE)/livekit-build.log 2>&1 </dev/null &
+
+livekit: ## our LiveKit client on a real livekit-server, with participants of LiveKit's own SDK
+	@$(NEED) cargo cc go python3 pip redis-server setpriv livekit-server
+	@$(STAGE) "real LiveKit" cargo test --locked -p roomscribe-livekit --test real_server -- --ignored
 
 api-server: cluster-build ## the operator on a real API server and etcd
 	@$(NEED) cargo cc openssl unshare

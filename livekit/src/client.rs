@@ -154,7 +154,8 @@ impl Client {
     pub async fn stop_egress(&self, id: &str) -> Result<(), ApiError> {
         let request = proto::StopEgressRequest { egress_id: id.to_owned() };
         match self.egress::<_, proto::EgressInfo>("StopEgress", &request, self.deadline).await {
-            Err(error) if !matches!(error.status, Some(404 | 412)) => Err(error),
+            // A 404 of something else at that address, or of a path that it does not know, has stopped nothing.
+            Err(error) if error.kind != ErrorKind::NotFound && error.status != Some(412) => Err(error),
             _ => Ok(()),
         }
     }

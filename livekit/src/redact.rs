@@ -20,7 +20,8 @@ fn word(word: &str) -> String {
         let cut = word[start..].rfind('/').map_or(word.len(), |slash| start + slash + 1);
         return format!("{}…", &word[..cut]);
     }
-    let jwt = word.find("eyJ").filter(|start| word[*start..].matches('.').count() >= 2);
+    // One that was cut short has one dot, or none.
+    let jwt = word.find("eyJ").filter(|start| word[*start..].contains('.') || word.len() - start > 30);
     jwt.map_or_else(|| word.to_owned(), |start| format!("{}…", &word[..start]))
 }
 
@@ -38,6 +39,7 @@ mod tests {
             ("bad http://h/live/SECRET: use rtmp", "bad http://h/live/… use rtmp"),
             ("dial wss://h/v1/tracks/a?k=SECRET: refused", "dial wss://h/v1/tracks/a?…  refused"),
             ("token eyJhbGciOi.J9.SECRET is invalid", "token … is invalid"),
+            ("token eyJhbGciOi.SECRET", "token …"),
             ("\"rtmps://h/app/SECRET\"", "\"rtmps://h/app/…"),
         ];
         for (given, expected) in cases {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// An answer longer than this is not LiveKit's: an unfiltered list of a day's egresses has some hundred kilobytes.
 const MAX_BODY: usize = 16 * 1024 * 1024;
+/// What is looked at of an answer in plain text, bytes: LiveKit quotes the token in it, before the reason.
+const MAX_WORDS: usize = 16 * 1024;
 
 /// Makes the call; `path` is `livekit.Service/Method`.
 ///
@@ -78,13 +80,15 @@ fn refusal(status: u16, body: &[u8]) -> ApiError {
     }
     match serde_json::from_slice::<Twirp>(body) {
         Ok(twirp) => ApiError {
-            kind: kind(status, true),
+            // Twirp's own 404: nobody serves this path here, which says nothing about rooms and egresses.
+            kind: kind(status, twirp.code != "bad_route"),
             status: Some(status),
             code: redact::text(&twirp.code),
             message: redact::text(&twirp.msg),
         },
         Err(_) => {
-            let text = String::from_utf8_lossy(&body[..body.len().min(200)]);
+            // Cut only after the redaction: half a token looks like none.
+            let text = String::from_utf8_lossy(&body[..body.len().min(MAX_WORDS)]);
             let html = text.trim_start().starts_with('<');
             let message =
                 if html { "a web page, not LiveKit's API".to_owned() } else { redact::text(text.trim()) };
@@ -110,6 +114,19 @@ mod tests {
         let error = refusal(400, body);
         assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Refused, "invalid_argument"));
         assert!(!error.to_string().contains("SECRET"));
+    }
+
+    #[test]
+    fn a_refused_token_is_not_shown_and_the_reason_after_it_is() {
+        let token = format!("eyJhbGciOiJIUzI1NiJ9.{}.SECRET", "x".repeat(600));
+        let error = refusal(401, format!("invalid token: {token}, error: token is expired").as_bytes());
+        assert_eq!(error.to_string(), "LiveKit answered 401: invalid token: … error: token is expired");
+    }
+
+    #[test]
+    fn a_path_that_twirp_does_not_know_is_no_missing_egress() {
+        let error = refusal(404, br#"{"code":"bad_route","msg":"no handler for path"}"#);
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Refused, "bad_route"));
     }
 
     #[test]

@@ -1,22 +1,17 @@
-//! Our client against the simulated LiveKit: every call, every kind of error, and no secret in any text.
+//! Our client against the simulated LiveKit: every call, every kind of error, and no secret in any text. What a real one can
+//! do here too runs on both: `common/both.rs`, `real_server.rs`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
 
 mod common;
 
+use common::both::{self, assert_no_secret};
 use common::{KEY, SECRET, STREAM_KEY, World, client, keys};
 use livekit_protocol::EgressStatus as Status;
-use roomscribe_livekit::{ApiError, ErrorKind};
-use roomscribe_sims::livekit::{LostAnswer, Microphone, Person};
+use roomscribe_livekit::ErrorKind;
+use roomscribe_sims::livekit::{LostAnswer, Microphone};
 use roomscribe_sims::rtmp_sink::Behaviour;
 use std::time::{Duration, Instant};
-
-fn assert_no_secret(error: &ApiError) {
-    let text = format!("{error} {error:?}");
-    for secret in [SECRET, STREAM_KEY, "eyJ"] {
-        assert!(!text.contains(secret), "{secret} in {text}");
-    }
-}
 
 #[tokio::test]
 async fn an_egress_is_started_found_by_its_url_moved_and_stopped() {
@@ -82,66 +77,6 @@ async fn a_list_in_pages_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_room_is_asked_for_its_people_and_open_microphones() {
-    let world = World::new(None).await;
-    let bea = Person { identity: "bea".into(), microphone: Microphone::Muted, ..Person::default() };
-    let agent = Person { identity: "bot".into(), agent: true, ..Person::default() };
-    let observer = Person { identity: "observer".into(), hidden: true, ..Person::default() };
-    [bea, agent, observer].iter().for_each(|person| world.livekit.join("standup", person));
-    world.feeding().await;
-    let people = world.client.room("standup").await.unwrap().unwrap();
-    assert_eq!((people.participants, people.open_microphones), (2, 1));
-    assert_eq!(world.client.room("nobody").await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn refused_credentials_are_never_taken_for_the_network() {
-    let world = World::new(None).await;
-    let url = world.livekit.url();
-    let wrong_secret =
-        client(&url, KEY, "another-secret-of-thirty-two-chars").list_egress(None).await.unwrap_err();
-    let wrong_key = client(&url, "APIother", SECRET).list_egress(None).await.unwrap_err();
-    world.livekit.set_keys(keys(KEY, "rotated-secret-of-thirty-two-chars"));
-    let rotated = world.client.start_room_composite("standup", &world.url(1)).await.unwrap_err();
-    for error in [wrong_secret, wrong_key, rotated] {
-        assert_eq!(
-            (error.kind, error.status, error.code.as_str()),
-            (ErrorKind::CredentialsRefused, Some(401), "")
-        );
-        assert_no_secret(&error);
-    }
-    assert!(world.livekit.egresses().is_empty());
-}
-
-#[tokio::test]
-async fn a_missing_room_is_404_and_a_bad_url_400() {
-    let world = World::new(None).await;
-    let missing = world.client.start_room_composite("nobody", &world.url(1)).await.unwrap_err();
-    assert_eq!((missing.kind, missing.status), (ErrorKind::NotFound, Some(404)));
-    assert_eq!(missing.message, "requested room does not exist");
-    let bad = format!("http://h/live/{STREAM_KEY}");
-    let refused = world.client.start_room_composite("standup", &bad).await.unwrap_err();
-    assert_eq!((refused.kind, refused.status), (ErrorKind::Refused, Some(400)));
-    let spaced =
-        world.client.start_room_composite("standup", &format!("rtmp://h/{STREAM_KEY}")).await.unwrap_err();
-    assert_eq!(spaced.kind, ErrorKind::Refused);
-    assert_no_secret(&spaced);
-    assert_no_secret(&refused);
-}
-
-#[tokio::test]
-async fn no_egress_worker_is_a_lack_of_capacity() {
-    let world = World::new(None).await;
-    world.livekit.set_faults(|faults| faults.capacity = Some(0));
-    let error = world.client.start_room_composite("standup", &world.url(1)).await.unwrap_err();
-    assert_eq!(
-        (error.kind, error.status, error.code.as_str()),
-        (ErrorKind::NoCapacity, Some(503), "unavailable")
-    );
-    assert!(!error.kind.is_definite_no());
-}
-
-#[tokio::test]
 async fn a_lost_answer_is_unknown_and_its_egress_is_found_by_its_url() {
     for how in [LostAnswer::Hang, LostAnswer::Close] {
         let world = World::new(None).await;
@@ -176,25 +111,6 @@ async fn a_proxy_s_page_is_unknown_and_a_dead_port_unreachable() {
     };
     let error = tokio::time::timeout(Duration::from_secs(10), refused).await.unwrap();
     assert_eq!(error.status, None);
-}
-
-#[tokio::test]
-async fn a_wrong_base_url_is_told_from_a_missing_room() {
-    let world = World::new(None).await;
-    let elsewhere = client(&format!("{}/elsewhere", world.livekit.url()), KEY, SECRET);
-    let error = elsewhere.list_egress(None).await.unwrap_err();
-    assert_eq!((error.kind, error.status), (ErrorKind::Refused, Some(404)));
-}
-
-#[tokio::test]
-async fn stopping_an_unknown_egress_is_no_error_and_a_vanished_one_is_unknown() {
-    let world = World::new(None).await;
-    world.client.stop_egress("EG_nobody").await.unwrap();
-    let id = world.feeding().await;
-    assert!(world.livekit.with_core(|core, _| core.vanish(&id)));
-    let error = world.client.stop_egress(&id).await.unwrap_err();
-    assert_eq!((error.kind, error.status), (ErrorKind::Unknown, Some(408)));
-    assert_eq!(world.client.list_egress(None).await.unwrap()[0].status, Status::EgressActive);
 }
 
 #[tokio::test]
@@ -244,4 +160,74 @@ async fn calls_above_the_rate_wait_their_turn() {
     // Two at once, then four at 50 ms: never sooner, however fast the machine is.
     assert!(begun.elapsed() >= Duration::from_millis(190));
     assert_eq!(world.livekit.calls()["ListEgress 200"], 6);
+}
+
+#[tokio::test]
+async fn people_and_open_microphones_are_counted() {
+    both::people_and_open_microphones_are_counted(World::new(None).await).await;
+}
+
+#[tokio::test]
+async fn an_egress_that_feeds_is_not_counted_as_a_person() {
+    let world = World::new(None).await;
+    world.feeding().await;
+    let people = world.client.room("standup").await.unwrap().unwrap();
+    assert_eq!((people.participants, people.open_microphones), (1, 1));
+}
+
+#[tokio::test]
+async fn tokens_are_accepted_or_refused_as_they_deserve() {
+    both::tokens_are_accepted_or_refused_as_they_deserve(World::new(None).await).await;
+}
+
+#[tokio::test]
+async fn refused_credentials_are_never_taken_for_the_network() {
+    both::refused_credentials_are_never_taken_for_the_network(World::new(None).await).await;
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_refused_and_starts_nothing() {
+    let world = World::new(None).await;
+    world.livekit.set_keys(keys(KEY, "rotated-secret-of-thirty-two-chars"));
+    let error = world.client.start_room_composite("standup", &world.url(1)).await.unwrap_err();
+    assert_eq!((error.kind, error.status), (ErrorKind::CredentialsRefused, Some(401)));
+    assert_no_secret(&error);
+    assert!(world.livekit.egresses().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_404_and_an_empty_project_has_no_egress() {
+    both::what_is_not_there_is_404_and_an_empty_project_has_no_egress(World::new(None).await).await;
+}
+
+#[tokio::test]
+async fn a_wrong_base_url_is_told_from_a_missing_room() {
+    both::a_wrong_base_url_is_told_from_a_missing_room(World::new(None).await).await;
+}
+
+#[tokio::test]
+async fn no_egress_worker_is_a_lack_of_capacity() {
+    let world = World::new(None).await;
+    world.livekit.set_faults(|faults| faults.capacity = Some(0));
+    both::no_egress_worker_is_a_lack_of_capacity(world).await;
+}
+
+#[tokio::test]
+async fn a_bad_url_is_400_and_quoted_without_its_key() {
+    let world = World::new(None).await;
+    for bad in [format!("http://h/live/{STREAM_KEY}"), format!("rtmp://h/{STREAM_KEY}")] {
+        let error = world.client.start_room_composite("standup", &bad).await.unwrap_err();
+        assert_eq!((error.kind, error.status), (ErrorKind::Refused, Some(400)));
+        assert_no_secret(&error);
+    }
+}
+
+#[tokio::test]
+async fn stopping_a_vanished_egress_is_unknown() {
+    let world = World::new(None).await;
+    let id = world.feeding().await;
+    assert!(world.livekit.with_core(|core, _| core.vanish(&id)));
+    let error = world.client.stop_egress(&id).await.unwrap_err();
+    assert_eq!((error.kind, error.status), (ErrorKind::Unknown, Some(408)));
+    assert_eq!(world.client.list_egress(None).await.unwrap()[0].status, Status::EgressActive);
 }

@@ -5,50 +5,10 @@
 
 mod common;
 
+use common::packages::{node, scripts, step};
 use common::{KEY, SECRET, World};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/e2e/livekit-sdk")
-}
-
-fn cache() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    set("ROOMSCRIBE_CACHE")
-        .or_else(|| set("XDG_CACHE_HOME").map(|base| base.join("roomscribe")))
-        .unwrap_or_else(|| set("HOME").unwrap().join(".cache/roomscribe"))
-}
-
-/// Runs a step; its failure names what is missing.
-fn step(what: &str, command: &mut Command) -> Output {
-    let output =
-        command.output().unwrap_or_else(|error| panic!("{what} cannot be run ({error}): install it"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what} failed: {said}");
-    output
-}
-
-/// The folder with the package, prepared once per version of the list; two test processes may prepare it at once.
-fn packages() -> PathBuf {
-    let list = scripts().join("package.json");
-    let sum = std::fs::read(&list).unwrap().iter().fold(5381_u64, |h, b| h.wrapping_mul(33) ^ u64::from(*b));
-    let folder = cache().join(format!("sdk-livekit-{sum:016x}"));
-    std::fs::create_dir_all(&folder).unwrap();
-    let lock = std::fs::File::create(folder.join("lock")).unwrap();
-    lock.lock().unwrap();
-    if !folder.join("ready").exists() {
-        std::fs::copy(&list, folder.join("package.json")).unwrap();
-        let mut npm = Command::new("npm");
-        step(
-            "npm (node 20 or later)",
-            npm.args(["install", "--silent", "--no-audit", "--no-fund"]).current_dir(&folder),
-        );
-        std::fs::write(folder.join("ready"), "").unwrap();
-    }
-    folder
-}
+use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn livekit_s_own_sdk_works_against_the_simulator_and_verifies_its_webhooks() {
@@ -61,10 +21,10 @@ async fn livekit_s_own_sdk_works_against_the_simulator_and_verifies_its_webhooks
     let world = World::new(Some(format!("http://127.0.0.1:{port}/"))).await;
     let (rtmp, next, url) = (world.url(1), world.url(2), world.livekit.url());
     let run = tokio::task::spawn_blocking(move || {
-        let mut node = Command::new("node");
-        node.arg(scripts().join("node.mjs")).args([&url, KEY, SECRET, &rtmp, &next]);
-        node.env("NODE_PACKAGES", packages()).env("WEBHOOK_PORT", port.to_string());
-        step("the SDK's script", &mut node)
+        let mut script = Command::new("node");
+        script.arg(scripts().join("node.mjs")).args([&url, KEY, SECRET, &rtmp, &next]);
+        script.env("NODE_PACKAGES", node()).env("WEBHOOK_PORT", port.to_string());
+        step("the SDK's script", &mut script)
     });
     let seen: Value = serde_json::from_slice(&run.await.unwrap().stdout).unwrap();
     judge_calls(&seen);

@@ -11,6 +11,7 @@ have() {
         gst-plugins) command -v gst-inspect-1.0 >/dev/null && gst-inspect-1.0 --exists rtmp2sink && gst-inspect-1.0 --exists rtmpsink && gst-inspect-1.0 --exists voaacenc && ls /usr/lib/*/gio/modules/libgiognutls.so >/dev/null 2>&1 ;;
         # From 1.24 on, as the Kubernetes that the tests build needs it.
         go) go version 2>/dev/null | awk '{split($3, v, "."); sub("go", "", v[1]); exit !(v[1] > 1 || v[2] >= 24)}' ;;
+        livekit-server) [ -x "$cache/livekit-server-$(version_of livekit-server)/livekit-server" ] ;;
         cargo-*) [ -x "$cache/tools/bin/$1" ] && [ "$(cat "$cache/tools/$1.version" 2>/dev/null)" = "$(version_of "$1")" ] ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
@@ -31,7 +32,8 @@ package_of() {
         node) echo nodejs ;;
         npm) echo npm ;;
         openssl) echo openssl ;;
-        unshare) echo util-linux ;;
+        unshare | setpriv) echo util-linux ;;
+        redis-server) echo redis-server ;;
         *) echo "" ;;
     esac
 }
@@ -40,6 +42,7 @@ version_of() {
     case $1 in
         cargo-deny) echo 0.20.2 ;;
         cargo-fuzz) echo 0.13.2 ;;
+        livekit-server) echo v1.13.5 ;;
     esac
 }
 
@@ -61,11 +64,31 @@ install_cargo_tool() {
     rm -rf "$cache/tools-build"
 }
 
+# From the Go module proxy, at low priority (about 4 minutes on two busy cores); a second one waits for the first. @latest
+# cannot be built so: later versions of its go.mod carry replace lines. It asks for Go 1.26; an older Go fetches that.
+install_livekit_server() {
+    have go || no_go
+    version=$(version_of livekit-server)
+    folder=$cache/livekit-server-$version
+    mkdir -p "$folder"
+    (
+        flock 9
+        have livekit-server && exit 0
+        echo "building livekit-server $version into $folder (once)" >&2
+        # A proxy's address may hold a password.
+        GOBIN="$folder/new" CGO_ENABLED=0 nice -n 19 \
+            go install "github.com/livekit/livekit-server/cmd/server@$version" >"$folder/log" 2>&1 9>&- \
+            || { tail -n 20 "$folder/log" | sed -E 's#//[^/@ ]*@#//#g' >&2; exit 1; }
+        mv "$folder/new/server" "$folder/livekit-server"
+    ) 9>"$folder/lock"
+}
+
 for thing in "$@"; do
     have "$thing" && continue
     case $thing in
         cargo) no_cargo ;;
         go) no_go ;;
+        livekit-server) install_livekit_server ;;
         cargo-*) install_cargo_tool "$thing" ;;
         *) missing="$missing $(package_of "$thing")" ;;
     esac
@@ -75,7 +98,8 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing$missing with apt (once)" >&2
     apt-get update -qq >&2
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    # RUNLEVEL=1: a package's own service (redis) is not started.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 else
     echo "missing:$missing. Run: sudo apt-get install$missing" >&2
     exit 69

@@ -2,6 +2,12 @@
 
 #![allow(dead_code, reason = "no test file uses all of it")]
 
+pub(crate) mod both;
+pub(crate) mod hook;
+pub(crate) mod packages;
+pub(crate) mod real;
+
+use both::LiveKit;
 use roomscribe_livekit::{Client, Credentials};
 use roomscribe_sims::egress::AudioSource;
 use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator};
@@ -21,6 +27,7 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// Ada is in the room `standup`, and speaks.
     pub(crate) async fn new(webhook_url: Option<String>) -> Self {
         let livekit = Simulator::start(Config {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -59,6 +66,28 @@ impl World {
             }
         };
         assert!(tokio::time::timeout(Duration::from_secs(30), looking).await.is_ok(), "never: {what}");
+    }
+}
+
+impl LiveKit for World {
+    fn url(&self) -> String {
+        self.livekit.url()
+    }
+
+    fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    async fn join(&mut self, room: &str, person: &Person) {
+        self.livekit.join(room, person);
+    }
+
+    async fn microphone(&mut self, room: &str, identity: &str, to: Microphone) {
+        assert!(self.livekit.set_microphone(room, identity, to), "{identity} is not there");
+    }
+
+    async fn leave(&mut self, room: &str, identity: &str) {
+        assert!(self.livekit.leave(room, identity), "{identity} is not there");
     }
 }
 

@@ -18,11 +18,11 @@ impl Failure {
     }
 
     pub(super) fn no_room() -> Self {
-        Self::new("not_found", "requested room does not exist")
+        Self::new("not_found", "twirp error unknown: requested room does not exist")
     }
 
     pub(super) fn no_egress() -> Self {
-        Self::new("not_found", "egress does not exist")
+        Self::new("not_found", "twirp error unknown: egress does not exist")
     }
 
     /// HTTP status of the code (Twirp's specification, version 7).

@@ -151,7 +151,10 @@ fn an_egress_plays_as_soon_as_a_microphone_is_open_and_not_before() {
 fn a_start_is_refused_as_livekit_refuses_it() {
     let mut world = World::new(Faults::default());
     let none = Duration::ZERO;
-    assert_eq!(failure(world.try_start(&[URL])), (404, "requested room does not exist".into(), none));
+    assert_eq!(
+        failure(world.try_start(&[URL])),
+        (404, "twirp error unknown: requested room does not exist".into(), none)
+    );
     world.join("ada", Microphone::Open);
     assert_eq!(failure(world.try_start(&["http://h/live/key"])).0, 400);
     world.core.faults.capacity = Some(1);
