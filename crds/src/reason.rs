@@ -101,6 +101,14 @@ reasons! {
     EgressCleanupAbandoned: "LiveKit did not confirm the stop before the deadline; with pod and Service gone the egress ends by itself.", "Check LiveKit; the egress id is in the event.";
 }
 
+impl Reason {
+    /// Somebody must act; otherwise it passes by itself.
+    pub fn needs_somebody(self) -> bool {
+        let action = self.action();
+        !(action.starts_with("Nothing") || action.starts_with("Wait;"))
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

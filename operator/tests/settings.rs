@@ -1,4 +1,5 @@
 //! The operator as a process: a setting that cannot work ends it with one line that names the setting.
+#![allow(clippy::unwrap_used, reason = "test support: clippy knows tests only by their attribute")]
 
 use std::path::Path;
 use std::process::{Command, Output};

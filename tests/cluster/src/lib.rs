@@ -21,10 +21,14 @@ mod api_server;
 mod audit;
 mod certificates;
 mod machine;
+mod operator;
 mod program;
 mod proxy;
 
 pub use api_server::ApiServer;
 pub use audit::{Request, Requests};
 pub use machine::Part;
+pub use operator::{Operator, OperatorSettings, committed_rules, operator_program};
 pub use proxy::{ApiProxy, Fault};
+
+pub(crate) use api_server::free_port;

@@ -60,7 +60,8 @@ pub(super) fn running(draft: &mut Draft<'_>) {
     first_visit(draft);
     draft.status.observed_generation = draft.observed.session.generation;
     let push = draft.observed.session.spec.capture.mode == CaptureMode::Push;
-    let (worker, ingest, speech) = (worker_word(draft), ingest_word(draft), speech_word(draft));
+    let (worker, ingest) = (worker_word(draft), ingest_word(draft));
+    let speech = speech_word(draft, &worker);
     let egress =
         if push { (Verdict::True, Reason::NotNeeded, String::new()) } else { draft.egress_word.clone() };
     let words = [
@@ -84,8 +85,9 @@ pub(super) fn running(draft: &mut Draft<'_>) {
     look_at_the_room(draft);
     limits(draft, once);
     if before.as_deref() != Some(ready.1.as_str()) {
-        let kind = if ready.0 == Verdict::True { EventKind::Normal } else { EventKind::Warning };
-        draft.act(Action::Event { kind, note: ready.1.meaning().to_owned() }, ready.1);
+        let kind = if ready.1.needs_somebody() { EventKind::Warning } else { EventKind::Normal };
+        let note = if ready.2.is_empty() { ready.1.meaning().to_owned() } else { ready.2 };
+        draft.act(Action::Event { kind, note }, ready.1);
     }
 }
 
@@ -146,7 +148,8 @@ fn address_word(draft: &Draft<'_>) -> Word {
     word(Verdict::True, Reason::AddressReady)
 }
 
-fn speech_word(draft: &Draft<'_>) -> Word {
+/// A worker that is not there yet is asked nothing.
+fn speech_word(draft: &Draft<'_>, worker: &Word) -> Word {
     let report = draft.observed.worker.as_ref();
     if draft.memory.rejected_version.is_some() {
         let reason = match report.map(|report| &report.speech) {
@@ -160,6 +163,7 @@ fn speech_word(draft: &Draft<'_>) -> Word {
         return (Verdict::False, reason, message);
     }
     match draft.observed.worker.as_ref().map(|report| &report.speech) {
+        None if worker.0 != Verdict::True => (Verdict::Unknown, worker.1, worker.2.clone()),
         None => word(Verdict::Unknown, Reason::WorkerUnreachable),
         Some(SpeechState::Live) => word(Verdict::True, Reason::SpeechConnected),
         Some(SpeechState::Idle) => word(Verdict::Unknown, Reason::SpeechIdle),
