@@ -486,6 +486,18 @@ fn a_pod_on_a_lost_node_is_replaced() {
 }
 
 #[test]
+fn a_pod_whose_deletion_hangs_on_a_lost_node_is_deleted_once_more() {
+    let hanging = || Scene::new().leaving_pod(1).state(PodState::NodeLost);
+    let again =
+        |plan: &Plan| does(plan, |action| *action == Action::DeletePod { name: "ts-standup-1".into() });
+    let running = hanging().pod(2).room(1).attempt(2, 300).listed(vec![active("EG_b", 2)]).hearing(2).plan();
+    assert!(again(&running));
+    let ending =
+        hanging().spec(|spec| spec.desired_state = DesiredState::Stopped).attempt(1, 300).listed(vec![]);
+    assert!(again(&ending.plan()));
+}
+
+#[test]
 fn a_drain_moves_the_healthy_egress_by_one_update() {
     let scene = || {
         Scene::new().leaving_pod(1).pod(2).room(1).attempt(1, 300).listed(vec![active("EG_a", 1)]).hearing(1)

@@ -58,7 +58,8 @@ fn state(status: &PodStatus, container: Option<&ContainerStatus>) -> PodState {
 }
 
 /// The kubelet sets Ready and ContainersReady together, and our pods have no readiness gates: Ready=False beside
-/// ContainersReady=True is the node controller's mark on the pods of a node that does not answer.
+/// ContainersReady=True is the node controller's mark on the pods of a node that does not answer (seen so on Kubernetes 1.34;
+/// the deletion by taint follows later, and hangs for as long as the node is away).
 fn node_is_lost(status: &PodStatus) -> bool {
     let marked = condition(status, "Ready") == Some("False") && is(status, "ContainersReady");
     marked || condition(status, "Ready") == Some("Unknown") || status.reason.as_deref() == Some("NodeLost")

@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::{egress, gate, tell};
 use crate::backoff::seconds;
-use crate::observed::{Hearing, Known};
+use crate::observed::{Hearing, Known, PodState};
 use crate::plan::{Action, Ask, EventKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use roomscribe_crds::DesiredState;
@@ -159,6 +159,9 @@ fn children_are_gone(draft: &mut Draft<'_>, why: Reason, late: bool) -> bool {
         Known::Known(pods) => {
             if pods.iter().any(|pod| !pod.leaving) {
                 draft.act(Action::StopWorker { reason: why }, why);
+            }
+            for pod in pods.iter().filter(|pod| pod.leaving && pod.state == PodState::NodeLost) {
+                draft.act(Action::DeletePod { name: pod.name.clone() }, Reason::NodeLost);
             }
             pods.is_empty() || (late && pods.iter().all(|pod| pod.leaving))
         }

@@ -124,7 +124,9 @@ fn clear_out(draft: &mut Draft<'_>, current: &Pod) {
     for pod in draft.pods() {
         let useless =
             pod.attempt < current.attempt && !pod.leaving && (heard || pod.state != PodState::Listening);
-        if useless {
+        // Its deletion waits for a kubelet that does not answer: the second one, without grace, does not.
+        let hangs = pod.leaving && pod.state == PodState::NodeLost;
+        if useless || hangs {
             draft.act(Action::DeletePod { name: pod.name.clone() }, Reason::Terminating);
         }
     }
