@@ -1,7 +1,7 @@
 //! How a session ends: egress first, then the worker drains, then the Service goes, then the finalizer.
 
 use super::draft::Draft;
-use super::{egress, gate, tell};
+use super::{egress, failure, gate, tell};
 use crate::backoff::seconds;
 use crate::observed::{Hearing, Known, PodState};
 use crate::plan::{Action, Ask, EventKind};
@@ -52,7 +52,7 @@ pub(super) fn ending(draft: &Draft<'_>) -> Option<Ending> {
     if address_timed_out(draft) {
         return Some(ending_of(Reason::AddressTimeout));
     }
-    if egress::is_refused_for_good(draft) {
+    if failure::is_refused_for_good(draft) {
         return Some(ending_of(Reason::AttemptsExhausted));
     }
     let late = draft.since(session.created_at) >= limits.start_deadline_seconds.into();

@@ -2,9 +2,11 @@
 
 mod draft;
 mod egress;
+mod failure;
 mod finish;
 mod gate;
 mod tell;
+mod words;
 mod worker;
 
 use crate::Policy;

@@ -1,8 +1,9 @@
 //! Words for people: conditions, summary, and what else the status shows.
 
 use super::draft::Draft;
-use super::{finish, worker};
-use crate::observed::{Egress, Hearing, Known, PodState, SpeechState};
+use super::finish;
+use super::words::{self, Word};
+use crate::observed::{Egress, Hearing, Known, SpeechState};
 use crate::plan::{Action, Ask, EventKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
@@ -17,29 +18,15 @@ const MAX_EGRESSES: usize = 60;
 /// A silent room is looked at this often.
 const ROOM_LOOK_SECONDS: i64 = 60;
 
-type Word = (Verdict, Reason, String);
-
-fn word(verdict: Verdict, reason: Reason) -> Word {
-    let message = if verdict == Verdict::True { String::new() } else { reason.meaning().to_owned() };
-    (verdict, reason, message)
-}
-
 /// Nothing may be started yet.
 pub(super) fn waiting(draft: &mut Draft<'_>) {
     first_visit(draft);
     draft.status.observed_generation = draft.observed.session.generation;
     draft.status.summary = Some(Summary::Pending);
-    let (reason, message) = refusal(draft).unwrap_or((Reason::Starting, String::new()));
+    let (reason, message) = words::refusal(draft).unwrap_or((Reason::Starting, String::new()));
     draft.set(ConditionType::Ready, Verdict::False, reason, &message);
     let deadline = draft.observed.session.spec.limits.start_deadline_seconds;
     draft.wake_at(draft.observed.session.created_at + crate::backoff::seconds(deadline.into()));
-}
-
-/// Why the session is not accepted.
-fn refusal(draft: &Draft<'_>) -> Option<(Reason, String)> {
-    let accepted = condition::find(&draft.status.conditions, ConditionType::Accepted)?;
-    let reason = Reason::ALL.iter().find(|reason| reason.as_str() == accepted.reason);
-    (accepted.status == "False").then(|| (*reason.unwrap_or(&Reason::Starting), accepted.message.clone()))
 }
 
 /// All known types are there from the first visit on.
@@ -60,8 +47,8 @@ pub(super) fn running(draft: &mut Draft<'_>) {
     first_visit(draft);
     draft.status.observed_generation = draft.observed.session.generation;
     let push = draft.observed.session.spec.capture.mode == CaptureMode::Push;
-    let (worker, ingest) = (worker_word(draft), ingest_word(draft));
-    let speech = speech_word(draft, &worker);
+    let (worker, ingest) = (words::worker(draft), words::ingest(draft));
+    let speech = words::speech(draft, &worker);
     let egress =
         if push { (Verdict::True, Reason::NotNeeded, String::new()) } else { draft.egress_word.clone() };
     let words = [
@@ -76,7 +63,7 @@ pub(super) fn running(draft: &mut Draft<'_>) {
     let before =
         condition::find(&draft.status.conditions, ConditionType::Ready).map(|old| old.reason.clone());
     degraded(draft);
-    let ready = ready_word(draft, &words);
+    let ready = words::ready(draft, &words);
     draft.set(ConditionType::Ready, ready.0, ready.1, &ready.2);
     let once = finish::was_ready(draft) || ready.0 == Verdict::True;
     let stage = if once { Reason::Running } else { Reason::Starting };
@@ -99,92 +86,6 @@ fn degraded(draft: &mut Draft<'_>) {
         if chrome { (Verdict::True, Reason::ChromeInUse) } else { (Verdict::False, Reason::AsAsked) };
     let message = if chrome { reason.action() } else { "" };
     draft.set(ConditionType::Degraded, verdict, reason, message);
-}
-
-fn worker_word(draft: &Draft<'_>) -> Word {
-    match draft.pod().map(|pod| &pod.state) {
-        None if draft.observed.cluster.refused.is_some() => refused(draft),
-        None if !draft.pods().is_empty() => word(Verdict::False, Reason::Terminating),
-        Some(PodState::Listening) => word(Verdict::True, Reason::Listening),
-        Some(PodState::Pending(reason, text)) => (Verdict::False, *reason, text.clone()),
-        Some(PodState::Failed(reason)) => word(Verdict::False, *reason),
-        Some(PodState::NodeLost) => word(Verdict::False, Reason::NodeLost),
-        Some(PodState::NotListening) if draft.crash_loops() => word(Verdict::False, Reason::CrashLooping),
-        Some(PodState::NotListening | PodState::Done) | None => word(Verdict::False, Reason::PodPending),
-    }
-}
-
-/// What the API server would not make, in its own words.
-fn refused(draft: &Draft<'_>) -> Word {
-    let (reason, text) =
-        draft.observed.cluster.refused.clone().unwrap_or((Reason::QuotaExceeded, String::new()));
-    (Verdict::False, reason, text)
-}
-
-fn ingest_word(draft: &Draft<'_>) -> Word {
-    let Known::Known(service) = &draft.observed.cluster.service else {
-        return word(Verdict::Unknown, Reason::AddressPending);
-    };
-    let limit = i64::from(draft.observed.session.spec.ingest.address_timeout_seconds);
-    match service {
-        None if draft.observed.cluster.refused.is_some() => refused(draft),
-        Some(service) if service.address.is_some() => address_word(draft),
-        Some(service) if draft.since(service.created_at) >= limit => {
-            word(Verdict::False, Reason::AddressTimeout)
-        }
-        _ => word(Verdict::False, Reason::AddressPending),
-    }
-}
-
-/// The address is known; is it one that LiveKit reaches?
-fn address_word(draft: &Draft<'_>) -> Word {
-    if let Some(host) = worker::only_ours(draft) {
-        let message = format!("LiveKit's egress would be told {host}: {}", Reason::AddressLoopback.action());
-        return (Verdict::False, Reason::AddressLoopback, message);
-    }
-    if draft.memory.unreachable {
-        return (Verdict::False, Reason::Unreachable, Reason::Unreachable.action().to_owned());
-    }
-    word(Verdict::True, Reason::AddressReady)
-}
-
-/// A worker that is not there yet is asked nothing.
-fn speech_word(draft: &Draft<'_>, worker: &Word) -> Word {
-    let report = draft.observed.worker.as_ref();
-    if draft.memory.rejected_version.is_some() {
-        let reason = match report.map(|report| &report.speech) {
-            Some(SpeechState::Refused(reason)) => *reason,
-            _ => Reason::CredentialsRejected,
-        };
-        return word(Verdict::False, reason);
-    }
-    if let Some((report, reason)) = report.and_then(|report| Some((report, report.trouble?))) {
-        let message = report.last_error.clone().unwrap_or_else(|| reason.action().to_owned());
-        return (Verdict::False, reason, message);
-    }
-    match draft.observed.worker.as_ref().map(|report| &report.speech) {
-        None if worker.0 != Verdict::True => (Verdict::Unknown, worker.1, worker.2.clone()),
-        None => word(Verdict::Unknown, Reason::WorkerUnreachable),
-        Some(SpeechState::Live) => word(Verdict::True, Reason::SpeechConnected),
-        Some(SpeechState::Idle) => word(Verdict::Unknown, Reason::SpeechIdle),
-        Some(SpeechState::Connecting) => word(Verdict::Unknown, Reason::SpeechConnecting),
-        Some(SpeechState::Retrying(reason) | SpeechState::Refused(reason)) => word(Verdict::False, *reason),
-    }
-}
-
-/// True when everything that we own is up; otherwise the first failing reason.
-fn ready_word(draft: &Draft<'_>, words: &[(ConditionType, Word); 4]) -> Word {
-    if let Some((reason, message)) = refusal(draft) {
-        return (Verdict::False, reason, message);
-    }
-    for (kind, (verdict, reason, message)) in words {
-        let speech_may_wait = *kind == ConditionType::Transcribing && *verdict == Verdict::Unknown;
-        if *verdict != Verdict::True && !speech_may_wait {
-            return (Verdict::False, *reason, message.clone());
-        }
-    }
-    let silent = words[2].1.1 == Reason::WaitingForAudio;
-    (Verdict::True, if silent { Reason::WaitingForAudio } else { Reason::Ready }, String::new())
 }
 
 fn show(draft: &mut Draft<'_>, ready: &Word, once: bool) {
