@@ -87,7 +87,16 @@ pub(crate) enum SpeechChoice {
 /// `roomscribe serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Public host of the RTMP URL that publishers get (default: the listening address).
+    /// LiveKit's API, e.g. https://PROJECT.livekit.cloud; with its key and secret sessions capture LiveKit rooms.
+    #[arg(long, env = "LIVEKIT_HTTP_URL", value_name = "URL")]
+    pub livekit_http_url: Option<String>,
+    /// Key of the LiveKit project.
+    #[arg(long, env = "LIVEKIT_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub livekit_api_key: Option<String>,
+    /// Secret of the LiveKit project.
+    #[arg(long, env = "LIVEKIT_API_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub livekit_api_secret: Option<String>,
+    /// Public host of the RTMP URL that LiveKit and publishers get (default: the listening address).
     #[arg(long, env = "RTMP_HOST", value_name = "HOST")]
     pub rtmp_host: Option<String>,
     /// Public port of the RTMP URL (default: the listening port).

@@ -121,6 +121,7 @@ fn settings(args: &Demo, data_dir: PathBuf) -> Result<Settings, Failure> {
     }
     Ok(Settings {
         http_listen,
+        livekit: None,
         rtmp_listen: ([127, 0, 0, 1], 0).into(),
         metrics_listen: None,
         rtmp_host: None,

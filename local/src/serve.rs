@@ -4,6 +4,8 @@ use crate::cli;
 use crate::exit::{self, Failure};
 use crate::hands::{Hands, HandsSettings};
 use crate::install::Install;
+use crate::livekit::{LiveKit, is_loopback};
+use crate::session::{Place, collect};
 use crate::sessions::LocalSessions;
 use crate::settings::{Settings, SpeechSettings};
 use crate::speech::{Embedded, bind};
@@ -118,6 +120,14 @@ impl Stack {
         let (registry, metrics) = (Registry::default(), Metrics::new());
         let rtmp_host = settings.rtmp_host.clone().unwrap_or_else(|| url_host(rtmp_address.ip()));
         let rtmp_port = settings.rtmp_port.unwrap_or_else(|| rtmp_address.port());
+        let place = Place {
+            scheme: rtmp_scheme(settings),
+            host: rtmp_host.clone(),
+            port: rtmp_port,
+            is_loopback: leads_nowhere(settings, &rtmp_host),
+            livekit_is_public: settings.livekit.as_ref().is_some_and(LiveKit::is_public),
+        };
+        let project = settings.livekit.as_ref().map(|livekit| livekit.project(&install.id)).transpose()?;
         let hands = Hands::new(HandsSettings {
             install,
             log: log.clone(),
@@ -125,9 +135,8 @@ impl Stack {
             speech: speech_api(settings, embedded)?,
             metrics: metrics.clone(),
             data_dir: settings.data_dir.clone(),
-            rtmp_host: rtmp_host.clone(),
-            rtmp_port,
-            rtmp_scheme: rtmp_scheme(settings),
+            place,
+            project: project.clone(),
             rollover: Duration::from_secs(settings.speech_rollover_seconds),
         });
         let sessions = LocalSessions::open(hands, settings.data_dir.clone(), settings.max_sessions)
@@ -156,6 +165,9 @@ impl Stack {
                 }
             });
         }
+        if let Some(project) = project {
+            tasks.spawn(collect::run(sessions.clone(), project, told(stopped.clone())));
+        }
         tasks.spawn(sweep(log, sessions.clone(), settings.retention_days, told(stopped)));
         Ok(Self { http: http_address, sessions, rtmp: format!("{rtmp_host}:{rtmp_port}"), stop, tasks })
     }
@@ -176,13 +188,20 @@ impl Stack {
         let page = settings.public_url.clone().unwrap_or_else(|| own.clone());
         print(format_args!("page       {page}/"))?;
         print(format_args!("{:<10} {}", rtmp_scheme(settings), self.rtmp))?;
+        if let Some(livekit) = &settings.livekit {
+            print(format_args!("livekit    {}", livekit.url()))?;
+        }
         print(format_args!("speech     {speech}"))?;
         print(format_args!("data       {}", settings.data_dir.display()))?;
-        print(format_args!(
-            "next       {}roomscribe start my-room --capture push",
-            client_settings(settings, &own)
-        ))?;
-        if settings.rtmp_host.is_none() && settings.tls.is_some() {
+        let capture = if settings.livekit.is_some() { "" } else { " --capture push" };
+        let client = client_settings(settings, &own);
+        print(format_args!("next       {client}roomscribe start my-room{capture}"))?;
+        let host = self.rtmp.rsplit_once(':').map_or("", |(host, _)| host);
+        if leads_nowhere(settings, host) {
+            eprintln!(
+                "RTMP_HOST: LiveKit is elsewhere and cannot reach {host}: set it to a name or address of this machine that LiveKit reaches; rooms are not captured until then (AddressLoopback)"
+            );
+        } else if settings.rtmp_host.is_none() && settings.tls.is_some() {
             eprintln!(
                 "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name in the certificate, which publishers check",
                 self.rtmp
@@ -199,6 +218,11 @@ impl Stack {
 
 fn rtmp_scheme(settings: &Settings) -> &'static str {
     if settings.tls.is_some() { "rtmps" } else { "rtmp" }
+}
+
+/// LiveKit would be told an address that leads it to its own machine.
+fn leads_nowhere(settings: &Settings, rtmp_host: &str) -> bool {
+    settings.livekit.as_ref().is_some_and(|livekit| !livekit.is_local()) && is_loopback(rtmp_host)
 }
 
 /// What the client commands need in their environment here.

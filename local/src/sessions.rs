@@ -1,19 +1,25 @@
 //! Sessions of one process: the gateway's directory, carried out as tasks (`hands`) instead of pods.
 
-use crate::hands::{Hands, Running};
+use crate::hands::Hands;
 use crate::names;
+use crate::session::{self, Running};
 use crate::stored::{self, Stored};
+use jiff::Timestamp;
 use roomscribe_gateway::sessions::{
     Answer, CaptureMode, CreateSession, Created, IngestAddress, SessionDocument, Sessions, SessionsError,
 };
+use roomscribe_plan::Listing;
+use roomscribe_plan::collect::{Fate, Owned};
 use roomscribe_transcript::{Log, LogError, SessionId};
-use roomscribe_worker::clock;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Finished sessions stay listed as long as their transcript does; this bounds memory all the same.
 const MAX_KEPT: usize = 10_000;
+/// An erasure that is not done by then is accepted all the same, and goes on.
+const ERASE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// All sessions of this process.
 pub(crate) struct LocalSessions {
@@ -43,22 +49,58 @@ impl LocalSessions {
     pub(crate) fn open(hands: Hands, data_dir: PathBuf, max_sessions: usize) -> std::io::Result<Arc<Self>> {
         let entries = Arc::new(Mutex::new(Entries::default()));
         let sessions = Arc::new(Self { hands, data_dir: data_dir.clone(), max_sessions, entries });
+        let mut erasing = Vec::new();
         for stored in Stored::load_all(&data_dir)? {
-            let running =
-                stored.is_running().then(|| sessions.hands.begin(&stored, sessions.entries.clone()));
-            sessions.lock().all.insert(stored.id.clone(), Entry { stored, running });
+            // A session's loop looks for its entry at once.
+            let mut entries = sessions.lock();
+            if stored.erase_requested && !stored.erased {
+                erasing.push(stored.id.clone());
+            }
+            let running = stored
+                .is_running()
+                .then(|| session::begin(&sessions.hands, &stored, sessions.entries.clone()));
+            entries.all.insert(stored.id.clone(), Entry { stored, running });
+        }
+        for id in erasing {
+            tokio::spawn(sessions.eraser(id).run());
         }
         Ok(sessions)
     }
 
     /// Asks every running session to leave its work for the next process, and waits for all.
     pub(crate) async fn suspend(&self) {
-        let handles: Vec<_> = self.lock().all.values_mut().filter_map(|entry| entry.running.take()).collect();
-        for running in &handles {
-            running.suspend();
+        let ends: Vec<_> = self
+            .lock()
+            .all
+            .values()
+            .filter_map(|entry| entry.running.as_ref())
+            .map(|running| {
+                running.suspend();
+                running.ended()
+            })
+            .collect();
+        for end in ends {
+            end.await;
         }
-        for running in handles {
-            running.ended().await;
+    }
+
+    /// What a listing of all egresses showed of the running sessions.
+    pub(crate) fn listed(&self, at: Timestamp, owned: &[Owned]) {
+        for (id, entry) in &self.lock().all {
+            let Some(running) = &entry.running else { continue };
+            let own = owned.iter().filter(|owned| owned.session == id.as_str());
+            running.listed(Listing { at, egresses: own.map(|owned| owned.egress.clone()).collect() });
+        }
+    }
+
+    /// May an egress of this session run?
+    pub(crate) fn fate(&self, id: &str) -> Fate {
+        let entries = self.lock();
+        let entry = SessionId::parse(id).and_then(|id| entries.all.get(&id));
+        match entry {
+            None => Fate::Gone,
+            Some(entry) if entry.stored.is_running() => Fate::Active,
+            Some(_) => Fate::Finished,
         }
     }
 
@@ -84,8 +126,10 @@ impl LocalSessions {
     }
 
     fn document(&self, entry: &Entry) -> SessionDocument {
-        let ingest = entry.running.is_some().then(|| self.ingest(&entry.stored));
-        entry.stored.document(ingest)
+        let Some(running) = &entry.running else { return entry.stored.document(None) };
+        let mut stored = entry.stored.clone();
+        stored.count(&running.report());
+        stored.document(Some(self.ingest(&stored)))
     }
 
     fn ingest(&self, stored: &Stored) -> IngestAddress {
@@ -93,7 +137,7 @@ impl LocalSessions {
     }
 
     fn start(&self, request: CreateSession) -> Result<Created, SessionsError> {
-        check(&request)?;
+        check(&request, self.hands.project().is_some())?;
         let mut entries = self.lock();
         if let Some(entry) = entries
             .all
@@ -117,7 +161,7 @@ impl LocalSessions {
             let _ = std::fs::remove_dir_all(stored::folder(&self.data_dir, &id));
             disk(&error)
         })?;
-        let running = Some(self.hands.begin(&stored, self.entries.clone()));
+        let running = Some(session::begin(&self.hands, &stored, self.entries.clone()));
         let entry = Entry { stored, running };
         let session = self.document(&entry);
         entries.all.insert(id, entry);
@@ -127,33 +171,44 @@ impl LocalSessions {
     fn end(&self, key: &str) -> Result<SessionDocument, SessionsError> {
         let mut entries = self.lock();
         let entry = entries.find(key)?;
-        if let Some(running) = &entry.running {
-            running.stop("Stopped");
+        if entry.running.is_some() && entry.stored.stop_requested_at.is_none() {
+            entry.stored.stop_requested_at = Some(Timestamp::now());
             entry.stored.state = "Stopping".into();
             entry.stored.reason = "StopRequested".into();
+            // A disk that is full must not keep a session alive: its loop goes on trying to write.
+            let _ = entry.stored.save(&self.data_dir);
+        }
+        if let Some(running) = &entry.running {
+            running.nudge();
         }
         Ok(self.document(entry))
     }
 
     async fn wipe(&self, key: &str) -> Result<(), SessionsError> {
-        let (id, running) = {
+        let id = {
             let mut entries = self.lock();
             let entry = entries.find(key)?;
-            (entry.stored.id.clone(), entry.running.take())
+            entry.stored.erase_requested = true;
+            entry.stored.save(&self.data_dir).map_err(|error| disk(&error))?;
+            entry.stored.id.clone()
         };
-        if let Some(running) = running {
-            running.stop("Erased");
-            running.ended().await;
+        self.end(id.as_str())?;
+        let erased = tokio::spawn(self.eraser(id).run());
+        // LiveKit may take minutes to let go of an egress; the request is kept on disk.
+        match tokio::time::timeout(ERASE_PATIENCE, erased).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Err(SessionsError::Unavailable(error.to_string())),
+            Err(_) => Ok(()),
         }
-        self.hands.erase(&id).await.map_err(|error| match error {
-            LogError::NoSession | LogError::Erased => SessionsError::NotFound,
-            other => SessionsError::Unavailable(other.to_string()),
-        })?;
-        let mut entries = self.lock();
-        let entry = entries.find(id.as_str())?;
-        entry.stored.erased = true;
-        entry.stored.completed_at.get_or_insert_with(timestamp);
-        entry.stored.save(&self.data_dir).map_err(|error| disk(&error))
+    }
+
+    fn eraser(&self, id: SessionId) -> Eraser {
+        Eraser {
+            id,
+            hands: self.hands.clone(),
+            entries: self.entries.clone(),
+            data_dir: self.data_dir.clone(),
+        }
     }
 
     fn rotate(&self, key: &str) -> Result<SessionDocument, SessionsError> {
@@ -162,14 +217,57 @@ impl LocalSessions {
         if entry.running.is_none() {
             return Err(SessionsError::Conflict("the session has finished; start a new one".into()));
         }
+        if entry.stored.request.capture.mode != CaptureMode::Push {
+            return Err(SessionsError::Conflict(
+                "only a session with capture Push has a key to give away; LiveKit's keys change by themselves".into(),
+            ));
+        }
         entry.stored.attempt += 1;
         entry.stored.save(&self.data_dir).map_err(|error| disk(&error))?;
-        self.hands.raise_attempt(&entry.stored.id, entry.stored.attempt);
+        self.hands.registry().raise_attempt(&entry.stored.id, entry.stored.attempt);
         Ok(self.document(entry))
     }
 }
 
+/// Erases a session once it has ended.
+struct Eraser {
+    id: SessionId,
+    hands: Hands,
+    entries: Arc<Mutex<Entries>>,
+    data_dir: PathBuf,
+}
+
+impl Eraser {
+    async fn run(self) -> Result<(), SessionsError> {
+        let end = {
+            let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            entries.all.get(&self.id).and_then(|entry| entry.running.as_ref()).map(Running::ended)
+        };
+        if let Some(end) = end {
+            end.await;
+        }
+        self.hands.erase(&self.id).await.map_err(|error| match error {
+            LogError::NoSession | LogError::Erased => SessionsError::NotFound,
+            other => SessionsError::Unavailable(other.to_string()),
+        })?;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.find(self.id.as_str())?;
+        entry.stored.erased = true;
+        entry.stored.completed_at.get_or_insert_with(timestamp);
+        entry.stored.save(&self.data_dir).map_err(|error| disk(&error))
+    }
+}
+
 impl Entries {
+    /// An older running session of the same room.
+    pub(crate) fn holder(&self, stored: &Stored) -> Option<String> {
+        let others = self.all.values().map(|entry| &entry.stored);
+        others
+            .filter(|other| other.is_running() && other.request.room_name == stored.request.room_name)
+            .find(|other| (&other.created_at, &other.id) < (&stored.created_at, &stored.id))
+            .map(|other| other.name.clone())
+    }
+
     /// By id; or by name, the running one first, else the newest.
     fn find(&mut self, key: &str) -> Result<&mut Entry, SessionsError> {
         let id = match SessionId::parse(key) {
@@ -229,7 +327,7 @@ impl Sessions for LocalSessions {
 }
 
 /// What the types alone do not say.
-fn check(request: &CreateSession) -> Result<(), SessionsError> {
+fn check(request: &CreateSession, has_livekit: bool) -> Result<(), SessionsError> {
     let invalid = |pointer: &str, detail: &str| {
         Err(SessionsError::Invalid { pointer: pointer.into(), detail: detail.into() })
     };
@@ -255,8 +353,12 @@ fn check(request: &CreateSession) -> Result<(), SessionsError> {
     }
     match request.capture.mode {
         CaptureMode::Push => Ok(()),
-        _ => Err(SessionsError::Unsupported(
-            "this installation has no LiveKit: use capture.mode Push (roomscribe start NAME --capture push)"
+        CaptureMode::TrackEgress => Err(SessionsError::Unsupported(
+            "capture.mode TrackEgress is not there yet: use Auto, RoomComposite or Push".into(),
+        )),
+        CaptureMode::Auto | CaptureMode::RoomComposite if has_livekit => Ok(()),
+        CaptureMode::Auto | CaptureMode::RoomComposite => Err(SessionsError::Unsupported(
+            "this installation has no LiveKit: set LIVEKIT_HTTP_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET and restart, or use capture.mode Push (roomscribe start NAME --capture push)"
                 .into(),
         )),
     }
@@ -271,6 +373,5 @@ fn disk(error: &std::io::Error) -> SessionsError {
 
 /// RFC 3339, UTC.
 pub(crate) fn timestamp() -> String {
-    jiff::Timestamp::from_millisecond(clock::wall_ms() as i64)
-        .map_or_else(|_| String::new(), |time| format!("{time:.3}"))
+    format!("{:.3}", Timestamp::now())
 }

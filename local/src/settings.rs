@@ -3,6 +3,7 @@
 
 use crate::cli::{Serve, SpeechChoice};
 use crate::exit::Failure;
+use crate::livekit::LiveKit;
 use crate::values::{self, address, given};
 use roomscribe_worker::tls::Tls;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +21,8 @@ const FOREIGN: &[(&str, &str)] = &[
 pub(crate) struct Settings {
     /// Where HTTP listens.
     pub http_listen: SocketAddr,
+    /// The LiveKit project whose rooms are captured.
+    pub livekit: Option<LiveKit>,
     /// Where RTMP listens.
     pub rtmp_listen: SocketAddr,
     /// The RTMP port speaks RTMPS.
@@ -79,12 +82,14 @@ impl Settings {
         }
         let (cert, key) = (args.tls_cert.as_ref().map(Path::new), args.tls_key.as_ref().map(Path::new));
         let tls = Tls::open(cert, key).map_err(|error| Failure::setting(error.setting(), error))?;
+        let livekit = LiveKit::check(args.livekit_http_url, args.livekit_api_key, args.livekit_api_secret)?;
         let rtmp_listen = given(args.rtmp_listen).unwrap_or_else(|| "127.0.0.1:1935".into());
         let (metrics, host) = (given(args.metrics_listen), given(args.rtmp_host));
         let (port, url) = (given(args.rtmp_port), given(args.public_url));
         let days = given(args.retention_days).unwrap_or_else(|| "30".into());
         Ok(Self {
             http_listen,
+            livekit,
             speech,
             api_keys,
             tls,

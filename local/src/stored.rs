@@ -1,17 +1,21 @@
 //! A session's document on disk, `DATA_DIR/sessions/<id>/session.json`: what a restart needs to go on, and what a
 //! finished session still tells.
 
+use crate::session::words;
+use jiff::Timestamp;
+use roomscribe_crds::{CaptureMode as Capturing, TranscriptionSessionStatus};
 use roomscribe_gateway::sessions::{CaptureMode, CreateSession, IngestAddress, SessionDocument};
+use roomscribe_plan::{Action, Plan};
 use roomscribe_transcript::SessionId;
+use roomscribe_worker::pipeline::Report;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What is kept of a session, `"v":1`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Stored {
     v: u32,
@@ -42,6 +46,36 @@ pub(crate) struct Stored {
     /// The transcript was erased on request.
     #[serde(default)]
     pub erased: bool,
+    /// … and is to be, once the session has ended.
+    #[serde(default)]
+    pub erase_requested: bool,
+    /// What the plan knows of the session: attempt, intent, egresses, conditions.
+    #[serde(default)]
+    pub status: TranscriptionSessionStatus,
+    /// The session may have egresses: it is not let go before they have ended.
+    #[serde(default)]
+    pub finalizer: bool,
+    /// When somebody asked for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_requested_at: Option<Timestamp>,
+    /// Why it cannot go on; it ends because of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// The last words before it began to end.
+    #[serde(default)]
+    pub cause: String,
+    /// Speech sessions opened so far.
+    #[serde(default)]
+    pub speech_sessions: u32,
+}
+
+/// Why a session cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// CamelCase.
+    pub reason: String,
+    /// Says who must act.
+    pub message: String,
 }
 
 impl Stored {
@@ -62,7 +96,62 @@ impl Stored {
             media_ms: 0,
             audio_lost_ms: 0,
             erased: false,
+            erase_requested: false,
+            status: TranscriptionSessionStatus::default(),
+            finalizer: false,
+            stop_requested_at: None,
+            failure: None,
+            cause: String::new(),
+            speech_sessions: 0,
         }
+    }
+
+    /// It ends, because it cannot go on.
+    pub(crate) fn fail(&mut self, reason: &str, message: &str) {
+        self.failure
+            .get_or_insert_with(|| Failure { reason: reason.to_owned(), message: message.to_owned() });
+        self.stop_requested_at.get_or_insert_with(Timestamp::now);
+    }
+
+    /// What the worker has counted; a worker that has just begun has counted nothing yet.
+    pub(crate) fn count(&mut self, report: &Report) {
+        self.media_ms = self.media_ms.max(report.media_ms);
+        self.audio_lost_ms = self.audio_lost_ms.max(report.audio_lost_ms);
+        self.speech_sessions = self.speech_sessions.max(report.speech_sessions);
+    }
+
+    /// The plan's status, and what it wants kept in books.
+    pub(crate) fn take(&mut self, plan: &Plan) {
+        for planned in &plan.actions {
+            match planned.action {
+                Action::AddFinalizer => self.finalizer = true,
+                Action::RemoveFinalizer => self.finalizer = false,
+                _ => {}
+            }
+        }
+        let text = |time: Timestamp| format!("{time:.3}");
+        self.status = plan.status.clone();
+        self.started_at = self.started_at.take().or(self.status.started_at.as_ref().map(|time| text(time.0)));
+        self.completed_at = self.status.completed_at.as_ref().map(|time| text(time.0));
+    }
+
+    /// Does the file need writing? Counters alone do not.
+    pub(crate) fn differs(&self, next: &Self) -> bool {
+        let counted = Self {
+            media_ms: next.media_ms,
+            audio_lost_ms: next.audio_lost_ms,
+            speech_sessions: next.speech_sessions,
+            ..self.clone()
+        };
+        counted != *next
+    }
+
+    /// Only the words and counters of what could not be written.
+    pub(crate) fn tell(&mut self, next: &Self) {
+        (self.media_ms, self.audio_lost_ms) = (next.media_ms, next.audio_lost_ms);
+        self.state.clone_from(&next.state);
+        self.reason.clone_from(&next.reason);
+        self.message.clone_from(&next.message);
     }
 
     /// Not finished.
@@ -80,12 +169,21 @@ impl Stored {
             state: self.state.clone(),
             reason: self.reason.clone(),
             message: self.message.clone(),
-            capture_mode: self.request.capture.mode,
+            capture_mode: self.captures(),
             created_at: self.created_at.clone(),
             started_at: self.started_at.clone(),
             completed_at: self.completed_at.clone(),
-            usage: json!({"speechSeconds": self.media_ms / 1000, "audioLostMs": self.audio_lost_ms}),
+            usage: words::usage(self, Timestamp::now()),
             ingest: ingest.filter(|_| self.request.capture.mode == CaptureMode::Push),
+        }
+    }
+
+    /// As it became, or as it was asked for.
+    fn captures(&self) -> CaptureMode {
+        match self.status.capture.as_ref().map(|capture| capture.mode) {
+            Some(Capturing::RoomComposite) => CaptureMode::RoomComposite,
+            Some(Capturing::TrackEgress) => CaptureMode::TrackEgress,
+            _ => self.request.capture.mode,
         }
     }
 
@@ -157,6 +255,26 @@ mod tests {
         let loaded: Vec<_> =
             Stored::load_all(folder.path()).unwrap().into_iter().map(|stored| stored.id).collect();
         assert_eq!(loaded, [new.id, old.id]);
+    }
+
+    #[test]
+    fn a_document_of_a_program_without_livekit_is_read() {
+        let mut old = serde_json::to_value(stored("2026-11-23T10:00:00Z")).unwrap();
+        let fields = old.as_object_mut().unwrap();
+        fields.retain(|name, _| {
+            !["status", "finalizer", "cause", "speechSessions", "eraseRequested"].contains(&name.as_str())
+        });
+        let read: Stored = serde_json::from_value(old).unwrap();
+        assert_eq!(read.status, TranscriptionSessionStatus::default());
+        assert!(read.is_running() && !read.finalizer);
+    }
+
+    #[test]
+    fn counters_alone_write_no_file() {
+        let before = stored("2026-11-23T10:00:00Z");
+        let counted = Stored { media_ms: 100, audio_lost_ms: 1, speech_sessions: 1, ..before.clone() };
+        assert!(!before.differs(&counted));
+        assert!(before.differs(&Stored { reason: "Other".into(), ..counted }));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! checks the offsets itself (none missing, none twice).
 
 pub mod command;
+pub mod livekit;
 pub mod speech;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -48,6 +49,9 @@ pub fn roomscribe() -> Result<Command> {
 
 /// Contract §6, and what the client commands read.
 const SETTINGS: &[&str] = &[
+    "LIVEKIT_HTTP_URL",
+    "LIVEKIT_API_KEY",
+    "LIVEKIT_API_SECRET",
     "RTMP_HOST",
     "RTMP_PORT",
     "RTMP_LISTEN",
@@ -81,7 +85,8 @@ pub async fn signal(child: &Child, name: &str) -> Result<()> {
 
 /// A running `roomscribe serve`.
 pub struct Program {
-    child: Child,
+    /// `None`: somebody else's child.
+    child: Option<Child>,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
 }
@@ -125,7 +130,13 @@ impl Place {
 
     /// Starts a command made by hand for this place, and waits until it answers.
     pub async fn run(&self, mut command: Command) -> Result<Program> {
-        let program = Program { child: command.spawn()?, url: format!("http://127.0.0.1:{}", self.http) };
+        let child = command.spawn()?;
+        Ok(Program { child: Some(child), ..self.watch().await? })
+    }
+
+    /// Waits until the program that was started here answers.
+    pub async fn watch(&self) -> Result<Program> {
+        let program = Program { child: None, url: format!("http://127.0.0.1:{}", self.http) };
         program.until_ready().await?;
         Ok(program)
     }
@@ -134,14 +145,15 @@ impl Place {
 impl Program {
     /// `kill -9`.
     pub async fn kill(mut self) -> Result<()> {
-        self.child.kill().await?;
+        self.child.take().context("not ours")?.kill().await?;
         Ok(())
     }
 
     /// SIGTERM, then the exit code.
     pub async fn terminate(mut self) -> Result<i32> {
-        signal(&self.child, "TERM").await?;
-        let status = timeout(PATIENCE, self.child.wait()).await.context("it did not end")??;
+        let mut child = self.child.take().context("not ours")?;
+        signal(&child, "TERM").await?;
+        let status = timeout(PATIENCE, child.wait()).await.context("it did not end")??;
         status.code().context("it was killed")
     }
 

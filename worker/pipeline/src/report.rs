@@ -22,6 +22,8 @@ pub struct Report {
     pub media_ms: u64,
     /// Audio lost.
     pub audio_lost_ms: u64,
+    /// Speech sessions opened so far, by earlier workers of the session too: they are what costs.
+    pub speech_sessions: u32,
     /// Newest error, without secrets.
     pub last_error: Option<String>,
 }
@@ -37,6 +39,7 @@ impl Default for Report {
             speech: SpeechReport::default(),
             media_ms: 0,
             audio_lost_ms: 0,
+            speech_sessions: 0,
             last_error: None,
         }
     }

@@ -18,6 +18,7 @@ impl Pipeline {
         (self.report.state, self.report.speech) = (state, speech);
         self.report.media_ms = words::ms(self.heard).0;
         self.report.audio_lost_ms = words::ms(self.lost_samples).0;
+        self.report.speech_sessions = self.speech.ordinal;
         if error_changed {
             self.shown_error.clone_from(&self.report.last_error);
         }

@@ -1,0 +1,422 @@
+//! The loop of one session: observe, plan, write, carry out, wait. Each round is one pass without a wait in it.
+
+use super::observe::{self, Facts, Task};
+use super::pace::Pace;
+use super::words::{self, Story};
+use super::worker::{Ended, Stage, Trouble, Worker};
+use crate::hands::Hands;
+use crate::sessions::Entries;
+use crate::stored::Stored;
+use jiff::Timestamp;
+use roomscribe_calls::{Desk, Order};
+use roomscribe_crds::reason::Reason;
+use roomscribe_gateway::sessions::CaptureMode;
+use roomscribe_plan::{
+    Action, Ask, ContainerExit, EventKind, Hearing, Listing, Memory, Observed, Plan, Planned, plan,
+};
+use roomscribe_transcript::{Append, End, Event, Generation, SessionId};
+use roomscribe_worker::pipeline::Report;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+
+/// Changes that come together are planned together.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+/// A plan that changes what it rests on is followed by another at once, but not for ever.
+const MAX_AT_ONCE: u32 = 20;
+const BREATHER: Duration = Duration::from_secs(1);
+/// A status that could not be written is tried again after this.
+const UNWRITTEN: Duration = Duration::from_secs(1);
+/// A worker that breaks more often than this has a fault that restarting does not cure.
+const MAX_RESTARTS: u32 = 3;
+const RESTART_WAIT: Duration = Duration::from_secs(1);
+
+/// What the process asks of a session's loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Run,
+    /// Leave the work for the next process.
+    Suspend,
+}
+
+/// A session that runs.
+pub(crate) struct Running {
+    nudge: Arc<Notify>,
+    mode: watch::Sender<Mode>,
+    report: watch::Receiver<Report>,
+    ended: watch::Receiver<bool>,
+    desk: Desk,
+}
+
+impl Running {
+    /// The document has changed: plan again.
+    pub(crate) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Leave the work for the next process.
+    pub(crate) fn suspend(&self) {
+        self.mode.send_replace(Mode::Suspend);
+    }
+
+    /// Resolves when the loop has ended.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ended = self.ended.clone();
+        async move {
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+    }
+
+    /// What the worker says now.
+    pub(crate) fn report(&self) -> Report {
+        self.report.borrow().clone()
+    }
+
+    /// What the minute's listing showed of this session.
+    pub(crate) fn listed(&self, listing: Listing) {
+        self.desk.listed(listing);
+        self.nudge();
+    }
+}
+
+/// Starts the loop and the worker of a session that has not finished.
+pub(crate) fn begin(hands: &Hands, stored: &Stored, entries: Arc<Mutex<Entries>>) -> Running {
+    let (mode, asked) = watch::channel(Mode::Run);
+    let (report, reported) = watch::channel(Report::default());
+    let (over, ended) = watch::channel(false);
+    let (nudge, desk) = (Arc::new(Notify::new()), Desk::default());
+    let now = Timestamp::now();
+    let worker_before = stored.status.worker.as_ref();
+    let restarts = worker_before.map_or(0, |before| before.restarts.unsigned_abs() + 1);
+    let driver = Driver {
+        id: stored.id.clone(),
+        entries,
+        worker: Worker::begin(hands, stored, report.clone()),
+        hands: hands.clone(),
+        order: order(hands, stored, &nudge),
+        report,
+        reported: reported.clone(),
+        desk: desk.clone(),
+        nudge: nudge.clone(),
+        mode: asked,
+        pace: Pace::default(),
+        task: Task { started_at: now, restarts, exit: None, leaving: false },
+        broken: 0,
+        restart_at: None,
+        hearing: (Hearing::Nobody, now),
+        at_once: 0,
+    };
+    tokio::spawn(async move {
+        driver.run().await;
+        over.send_replace(true);
+    });
+    Running { nudge, mode, report: reported, ended, desk }
+}
+
+fn is_on_its_way(why: Reason) -> bool {
+    use Reason::{PodPending, Starting, WaitingForAudio, WaitingForRoom};
+    matches!(why, Starting | PodPending | WaitingForRoom | WaitingForAudio)
+}
+
+/// `None` without LiveKit.
+fn order(hands: &Hands, stored: &Stored, nudge: &Arc<Notify>) -> Option<Order> {
+    let project = hands.project().filter(|_| stored.request.capture.mode != CaptureMode::Push)?;
+    let (urls, id, wake) = (hands.clone(), stored.id.clone(), nudge.clone());
+    Some(Order {
+        project: project.clone(),
+        room: stored.request.room_name.clone(),
+        session: stored.id.to_string(),
+        url: Arc::new(move |attempt| Some(urls.ingest(&id, attempt).url)),
+        wake: Arc::new(move || wake.notify_one()),
+    })
+}
+
+struct Driver {
+    id: SessionId,
+    hands: Hands,
+    entries: Arc<Mutex<Entries>>,
+    worker: Worker,
+    report: watch::Sender<Report>,
+    reported: watch::Receiver<Report>,
+    order: Option<Order>,
+    desk: Desk,
+    nudge: Arc<Notify>,
+    mode: watch::Receiver<Mode>,
+    pace: Pace,
+    task: Task,
+    /// How often the worker broke in this process.
+    broken: u32,
+    restart_at: Option<Instant>,
+    /// Whom the worker hears, and since when.
+    hearing: (Hearing, Timestamp),
+    at_once: u32,
+}
+
+/// What the worker shows at the beginning of a round: one look, so that no later change is missed.
+struct Look {
+    stage: Stage,
+    report: Report,
+}
+
+/// How a round went on.
+enum Next {
+    Over,
+    Wait(Duration),
+}
+
+impl Driver {
+    async fn run(mut self) {
+        loop {
+            if *self.mode.borrow_and_update() == Mode::Suspend {
+                self.worker.suspend();
+                self.worker.ended().await;
+                break;
+            }
+            match self.round() {
+                Next::Over => {
+                    self.last_word().await;
+                    break;
+                }
+                Next::Wait(time) => self.wait(time).await,
+            }
+        }
+        let entries = self.entries.clone();
+        if let Some(entry) = lock(&entries).all.get_mut(&self.id) {
+            entry.running = None;
+        }
+    }
+
+    async fn wait(&mut self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.nudge.notified() => {}
+            Ok(()) = self.worker.stage.changed() => {}
+            Ok(()) = self.reported.changed() => {}
+            Ok(()) = self.mode.changed() => return,
+        }
+        tokio::time::sleep(DEBOUNCE).await;
+    }
+
+    fn round(&mut self) -> Next {
+        let entries = self.entries.clone();
+        let mut entries = lock(&entries);
+        let Some(stored) = entries.all.get(&self.id).map(|entry| entry.stored.clone()) else {
+            return Next::Over;
+        };
+        let look = Look {
+            stage: self.worker.stage.borrow_and_update().clone(),
+            report: self.reported.borrow_and_update().clone(),
+        };
+        let (held_by, now) = (entries.holder(&stored), Timestamp::now());
+        let stored = self.look_after_worker(stored, &look.stage);
+        let observed = self.observe(&stored, &look, held_by, now);
+        let plan = plan(&observed, now);
+        let next = self.next(stored, &look, &plan);
+        let Some(entry) = entries.all.get_mut(&self.id) else { return Next::Over };
+        let changed = entry.stored.differs(&next);
+        if changed && let Err(error) = next.save(self.hands.data_dir()) {
+            tracing::error!(session = %self.id, %error, "cannot write the session document; free space in DATA_DIR");
+            entry.stored.tell(&next);
+            drop(entries);
+            self.carry_what_needs_no_status(&plan, &observed);
+            return Next::Wait(UNWRITTEN);
+        }
+        let over = !next.is_running() && !next.finalizer;
+        let erasing = next.erase_requested;
+        entry.stored = next;
+        drop(entries);
+        self.desk.adopt(plan.memory.clone());
+        let wait = self.carry_out(&plan, erasing);
+        if over { Next::Over } else { Next::Wait(self.pause(changed, wait, &plan, now)) }
+    }
+
+    fn observe(&mut self, stored: &Stored, look: &Look, held_by: Option<String>, now: Timestamp) -> Observed {
+        let (livekit, memory) = self.desk.observed();
+        let facts = Facts {
+            stored,
+            place: self.hands.place(),
+            stage: &look.stage,
+            report: &look.report,
+            since: self.hearing.1,
+            task: self.task.clone(),
+            held_by,
+            livekit,
+            memory,
+        };
+        let mut observed = observe::observe(facts);
+        if let Some(worker) = &mut observed.worker {
+            if worker.hearing != self.hearing.0 {
+                self.hearing = (worker.hearing, now);
+            }
+            worker.since = self.hearing.1;
+        }
+        observed
+    }
+
+    /// The document as it should read after this plan.
+    fn next(&self, stored: Stored, look: &Look, plan: &Plan) -> Stored {
+        let mut next = stored;
+        next.count(&look.report);
+        let story = Story {
+            stored: &next,
+            status: &plan.status,
+            stage: &look.stage,
+            report: &look.report,
+            place: self.hands.place(),
+            livekit: self.desk.observed().0.error.filter(|_| self.order.is_some()),
+            abandoned: plan.memory.abandoned,
+        };
+        let words = words::words(&story);
+        if words.state == "Stopping" && next.state != "Stopping" {
+            next.cause = format!("The last word before was {}: {}", next.reason, next.message);
+        }
+        (next.state, next.reason, next.message) = (words.state.to_owned(), words.reason, words.message);
+        next.take(plan);
+        next
+    }
+
+    /// Until the next round. What this round changed may be what the next one waits for.
+    fn pause(&mut self, changed: bool, wait: Option<Duration>, plan: &Plan, now: Timestamp) -> Duration {
+        self.at_once = if changed { self.at_once + 1 } else { 0 };
+        if changed {
+            return if self.at_once > MAX_AT_ONCE { BREATHER } else { Duration::ZERO };
+        }
+        let planned = plan.wake_at.map(|at| at.duration_since(now));
+        let planned = planned.map(|time| time.try_into().unwrap_or(Duration::ZERO));
+        let restart = self.restart_at.map(|at| at.saturating_duration_since(Instant::now()));
+        [planned, restart, wait].into_iter().flatten().min().unwrap_or(Duration::from_secs(60))
+    }
+
+    /// A worker that ended by itself begins again, or the session ends with it.
+    fn look_after_worker(&mut self, mut stored: Stored, stage: &Stage) -> Stored {
+        let Stage::Ended(ended) = stage else { return stored };
+        match ended {
+            Ended::Done | Ended::Suspended => {
+                stored.stop_requested_at.get_or_insert_with(Timestamp::now);
+            }
+            Ended::Hopeless(trouble) => stored.fail(trouble.reason, &trouble.message),
+            Ended::Broken(trouble) if self.task.leaving || self.broken >= MAX_RESTARTS => {
+                stored.fail(trouble.reason, &trouble.message);
+            }
+            Ended::Broken(trouble) => self.restart(&stored, trouble),
+        }
+        stored
+    }
+
+    fn restart(&mut self, stored: &Stored, trouble: &Trouble) {
+        let now = Instant::now();
+        match self.restart_at {
+            None => {
+                self.restart_at = Some(now + RESTART_WAIT * 2u32.pow(self.broken));
+                let reason = trouble.reason.to_owned();
+                self.task.exit = Some(ContainerExit { code: 75, reason, at: Timestamp::now() });
+            }
+            Some(at) if at <= now => {
+                (self.restart_at, self.broken) = (None, self.broken + 1);
+                (self.task.restarts, self.task.started_at) = (self.task.restarts + 1, Timestamp::now());
+                self.worker = Worker::begin(&self.hands, stored, self.report.clone());
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// In order; tells when an action that came too early may be carried out.
+    fn carry_out(&mut self, plan: &Plan, erasing: bool) -> Option<Duration> {
+        let mut wait = None;
+        for planned in &plan.actions {
+            wait = self.carry(planned, erasing).or(wait);
+        }
+        let ending = plan.status.summary == Some(roomscribe_crds::Summary::Stopping);
+        if ending && !plan.memory.stops.is_empty() {
+            // A stop has no other answer than the listing.
+            wait = self.ask(Ask::Egresses, Reason::Stopping).or(wait);
+        }
+        wait
+    }
+
+    fn carry(&mut self, planned: &Planned, erasing: bool) -> Option<Duration> {
+        let (action, why) = (&planned.action, planned.why);
+        match action {
+            Action::Ask(ask) => return self.ask(*ask, why),
+            Action::StopWorker { reason } => {
+                self.task.leaving = true;
+                self.worker.stop(if erasing { "Erased" } else { reason.as_str() });
+            }
+            // On the way up everything is not ready once: no reason for anybody to look.
+            Action::Event { kind, note } if *kind == EventKind::Normal || is_on_its_way(why) => {
+                tracing::info!(session = %self.id, reason = %why, "{note}");
+            }
+            Action::Event { note, .. } => {
+                tracing::warn!(session = %self.id, reason = %why, "{note}");
+            }
+            Action::StartEgress { .. } | Action::MoveEgress { .. } | Action::StopEgress { .. } => {
+                tracing::info!(session = %self.id, reason = %why, ?action, "LiveKit is asked");
+                if let Some(order) = &self.order {
+                    self.desk.carry(order, action);
+                }
+            }
+            // The worker runs as long as the session does; the rest is bookkeeping in the document, and a finished document stays as
+            // long as its transcript.
+            Action::EnsureWorker { .. }
+            | Action::AddFinalizer
+            | Action::RemoveFinalizer
+            | Action::WriteIntent { .. }
+            | Action::DeletePod { .. }
+            | Action::DeleteService
+            | Action::DeleteSession => {}
+        }
+        None
+    }
+
+    /// Nothing is begun whose intent is not on disk; what ends things goes on.
+    fn carry_what_needs_no_status(&mut self, plan: &Plan, observed: &Observed) {
+        let intent = observed.memory.intent.clone();
+        self.desk.adopt(Memory { intent, ..plan.memory.clone() });
+        let ends = |action: &Action| matches!(action, Action::StopEgress { .. } | Action::StopWorker { .. });
+        for planned in plan.actions.iter().filter(|planned| ends(&planned.action)) {
+            self.carry(planned, false);
+        }
+    }
+
+    fn ask(&mut self, ask: Ask, why: Reason) -> Option<Duration> {
+        let order = self.order.as_ref()?;
+        let error = self.desk.observed().0.error;
+        match self.pace.ask(ask, why, error, Instant::now()) {
+            Ok(()) => {
+                self.desk.carry(order, &Action::Ask(ask));
+                None
+            }
+            Err(left) => Some(left),
+        }
+    }
+}
+
+impl Driver {
+    /// A finished transcript has an `end`, even if no worker could append one (contract §5).
+    async fn last_word(&self) {
+        let reason = {
+            let entries = lock(&self.entries);
+            let stored =
+                entries.all.get(&self.id).map(|entry| &entry.stored).filter(|stored| !stored.is_running());
+            let Some(stored) = stored else { return };
+            stored.reason.clone()
+        };
+        let Ok(head) = self.hands.log().open(&self.id).await else { return };
+        if head.ended {
+            return;
+        }
+        let end = Append {
+            generation: Generation(u32::MAX),
+            expected_head: head.head,
+            event: Event::End(End { reason }),
+            note: head.note,
+        };
+        if let Err(error) = self.hands.log().append(&self.id, end).await {
+            tracing::error!(session = %self.id, %error, "the transcript has no end; mend DATA_DIR");
+        }
+    }
+}
+
+fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,226 @@
+//! What people read in the session document: one word, its cause, and who must act.
+
+use super::Place;
+use super::worker::{Stage, Trouble};
+use crate::stored::Stored;
+use jiff::Timestamp;
+use roomscribe_crds::condition::{self, Condition, ConditionType};
+use roomscribe_crds::reason::Reason;
+use roomscribe_crds::{Summary, TranscriptionSessionStatus};
+use roomscribe_gateway::sessions::CaptureMode;
+use roomscribe_plan::{LiveKitError, Policy};
+use roomscribe_worker::pipeline::{Report, State};
+use serde_json::{Value, json};
+
+/// State, reason and message of the session document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Words {
+    /// One word of contract §1.
+    pub state: &'static str,
+    /// CamelCase.
+    pub reason: String,
+    /// Who must act; empty while nobody must.
+    pub message: String,
+}
+
+/// What the words rest on; `status` is the plan's newest.
+pub(super) struct Story<'a> {
+    /// The document, as it was.
+    pub stored: &'a Stored,
+    /// What the plan says.
+    pub status: &'a TranscriptionSessionStatus,
+    /// How far the worker is.
+    pub stage: &'a Stage,
+    /// What the worker says.
+    pub report: &'a Report,
+    /// Where RTMP arrives.
+    pub place: &'a Place,
+    /// Why LiveKit cannot be asked.
+    pub livekit: Option<LiveKitError>,
+    /// LiveKit never confirmed that an egress ended.
+    pub abandoned: bool,
+}
+
+/// The words for now.
+pub(super) fn words(story: &Story<'_>) -> Words {
+    if story.status.completed_at.is_some() {
+        return over(story);
+    }
+    if story.status.summary == Some(Summary::Stopping) || story.stored.stop_requested_at.is_some() {
+        return stopping(story);
+    }
+    if let Stage::Opening(Some(Trouble { reason, message })) = story.stage {
+        return Words { state: "Recovering", reason: (*reason).into(), message: message.clone() };
+    }
+    match story.stored.request.capture.mode {
+        CaptureMode::Push => pushed(story.report),
+        _ => captured(story),
+    }
+}
+
+fn over(story: &Story<'_>) -> Words {
+    if let Some(failure) = &story.stored.failure {
+        return Words { state: "Failed", reason: failure.reason.clone(), message: failure.message.clone() };
+    }
+    let ended = find(story, ConditionType::Succeeded);
+    let reason = ended.map(|ended| ended.reason.clone()).unwrap_or_default();
+    let state = summary(story.status);
+    let message = match state {
+        _ if story.abandoned => {
+            Reason::EgressCleanupAbandoned.meaning().replace("pod and Service", "its RTMP address")
+        }
+        "Failed" => format!(
+            "{} {}",
+            ended.map(|ended| ended.message.as_str()).unwrap_or_default(),
+            story.stored.cause
+        ),
+        _ => String::new(),
+    };
+    Words { state, reason, message: message.trim().to_owned() }
+}
+
+fn stopping(story: &Story<'_>) -> Words {
+    let (reason, message) = match story.livekit {
+        None => ("Draining", String::new()),
+        Some(error) => {
+            let asked = story.stored.stop_requested_at.unwrap_or_else(Timestamp::now);
+            let until = asked + std::time::Duration::from_secs(Policy::default().cleanup_deadline_seconds.unsigned_abs());
+            let (reason, cause) = trouble(error);
+            (
+                reason.as_str(),
+                format!(
+                    "{cause}; the egress cannot be stopped yet. Trying on until {until:.0}, then the session ends without LiveKit's word"
+                ),
+            )
+        }
+    };
+    Words { state: "Stopping", reason: reason.into(), message }
+}
+
+fn trouble(error: LiveKitError) -> (Reason, &'static str) {
+    match error {
+        LiveKitError::CredentialsRefused => (Reason::CredentialsRefused, "LiveKit refuses the key"),
+        LiveKitError::Unreachable => (Reason::LiveKitUnreachable, "LiveKit does not answer"),
+    }
+}
+
+/// The plan's words, with the names that the settings have here.
+fn captured(story: &Story<'_>) -> Words {
+    if story.place.is_loopback {
+        return Words {
+            state: "Starting",
+            reason: Reason::AddressLoopback.to_string(),
+            message: format!(
+                "LiveKit is elsewhere and cannot reach {}: set RTMP_HOST to a name or address of this machine that LiveKit reaches, then restart",
+                story.place.host
+            ),
+        };
+    }
+    let ready = find(story, ConditionType::Ready);
+    let reason = ready.map_or_else(|| Reason::Starting.to_string(), |ready| ready.reason.clone());
+    let state = summary(story.status);
+    let shown = ready.map(|ready| ready.message.as_str()).unwrap_or_default();
+    let mut message = advice(&reason).unwrap_or(shown).to_owned();
+    if let (Some(error), "Failed" | "Recovering") = (&story.report.last_error, state) {
+        message = format!("{message} ({error})");
+    }
+    Words { state, reason, message }
+}
+
+/// Who must act, where the plan's own words name a Secret or a field of the resource.
+fn advice(reason: &str) -> Option<&'static str> {
+    Some(match Reason::ALL.iter().find(|known| known.as_str() == reason)? {
+        Reason::CredentialsRefused => {
+            "LiveKit refused the key: mend LIVEKIT_API_KEY and LIVEKIT_API_SECRET, then restart; nothing is started meanwhile"
+        }
+        Reason::LiveKitUnreachable => {
+            "LiveKit's API does not answer: check LIVEKIT_HTTP_URL and the way there; trying on"
+        }
+        Reason::CredentialsRejected => {
+            "the speech service refused the key: mend GLADIA_API_KEY and restart; the egress was stopped meanwhile"
+        }
+        Reason::SpeechOptionsRejected => "the speech service refused the session's options: mend `speech`",
+        Reason::RateLimited => {
+            "the speech account's limit is reached: trying again; end other sessions, or raise the limit there"
+        }
+        Reason::UpstreamUnavailable => "the speech service does not answer: trying again",
+        Reason::StorageFull => "nothing can be stored: free or mend DATA_DIR",
+        Reason::WaitingForRoom => "the LiveKit room does not exist yet; the session starts when it does",
+        Reason::WaitingForAudio => "nobody's microphone is open",
+        _ => return None,
+    })
+}
+
+/// While it runs without LiveKit.
+fn pushed(report: &Report) -> Words {
+    let publisher_trouble = report.publisher.as_ref().map_or("", |publisher| publisher.reason);
+    let (state, reason, message) = match (report.state, report.speech.state, report.speech.reason) {
+        (State::Draining | State::Done, ..) => ("Stopping", "Draining", ""),
+        _ if !report.reason.is_empty() => ("Recovering", report.reason, "nothing can be stored"),
+        (State::Publishing | State::Silent, ..) if !publisher_trouble.is_empty() => {
+            ("WaitingForAudio", publisher_trouble, "the publisher's audio is not AAC-LC: change its encoder")
+        }
+        (_, "refused", "CredentialsRejected") => (
+            "Failed",
+            "CredentialsRejected",
+            "the speech service refused the key: mend GLADIA_API_KEY and restart",
+        ),
+        (_, "refused", reason) => {
+            ("Failed", reason, "the speech service refused the session's options: mend `speech`")
+        }
+        (_, "retrying", "RateLimited") => (
+            "Recovering",
+            "RateLimited",
+            "the speech account's limit is reached: trying again; end other sessions, or raise the limit there",
+        ),
+        (_, "retrying", reason) => ("Recovering", reason, "the speech service does not answer: trying again"),
+        (State::Listening, ..) => {
+            ("WaitingForAudio", "WaitingForPublisher", "publish RTMP to the URL in `ingest`")
+        }
+        (State::Silent, ..) => ("WaitingForAudio", "PublisherSilent", "the publisher sends nothing"),
+        (State::Publishing, "live", _) => ("Live", "Transcribing", ""),
+        (State::Publishing, ..) => ("Starting", "SpeechConnecting", ""),
+    };
+    let message = match &report.last_error {
+        Some(error) if matches!(state, "Failed" | "Recovering") => format!("{message} ({error})"),
+        _ => message.to_owned(),
+    };
+    Words { state, reason: reason.to_owned(), message }
+}
+
+fn find<'a>(story: &Story<'a>, kind: ConditionType) -> Option<&'a Condition> {
+    condition::find(&story.status.conditions, kind)
+}
+
+fn summary(status: &TranscriptionSessionStatus) -> &'static str {
+    match status.summary.unwrap_or_default() {
+        Summary::Pending => "Pending",
+        Summary::WaitingForRoom => "WaitingForRoom",
+        Summary::Starting => "Starting",
+        Summary::WaitingForAudio => "WaitingForAudio",
+        Summary::Live => "Live",
+        Summary::Recovering => "Recovering",
+        Summary::Stopping => "Stopping",
+        Summary::Succeeded => "Succeeded",
+        Summary::Failed => "Failed",
+    }
+}
+
+/// Contract §1 `status.usage`, as it is now.
+pub(crate) fn usage(stored: &Stored, now: Timestamp) -> Value {
+    let egress_seconds: i64 = stored
+        .status
+        .egresses
+        .iter()
+        .filter_map(|egress| {
+            let to = egress.ended_at.as_ref().map_or(now, |time| time.0);
+            Some(to.duration_since(egress.started_at.as_ref()?.0).as_secs().max(0))
+        })
+        .sum();
+    json!({
+        "egressSeconds": egress_seconds,
+        "speechSeconds": stored.media_ms / 1000,
+        "speechSessions": stored.speech_sessions,
+        "audioLostMs": stored.audio_lost_ms,
+    })
+}
