@@ -4,7 +4,7 @@ use crate::cli;
 use crate::exit::{self, Failure};
 use crate::hands::{Hands, HandsSettings};
 use crate::install::Install;
-use crate::livekit::{LiveKit, is_loopback};
+use crate::livekit::LiveKit;
 use crate::session::{Place, collect};
 use crate::sessions::LocalSessions;
 use crate::settings::{Settings, SpeechSettings};
@@ -12,6 +12,7 @@ use crate::speech::{Embedded, bind};
 use crate::terminal::print;
 use crate::values::url_host;
 use roomscribe_gateway::{Auth, Config, Secret};
+use roomscribe_plan::address::only_this_machine;
 use roomscribe_transcript::file::FileLog;
 use roomscribe_transcript::{Log, LogError};
 use roomscribe_worker::connection::ConnectionSettings;
@@ -222,7 +223,7 @@ fn rtmp_scheme(settings: &Settings) -> &'static str {
 
 /// LiveKit would be told an address that leads it to its own machine.
 fn leads_nowhere(settings: &Settings, rtmp_host: &str) -> bool {
-    settings.livekit.as_ref().is_some_and(|livekit| !livekit.is_local()) && is_loopback(rtmp_host)
+    settings.livekit.as_ref().is_some_and(|livekit| !livekit.is_local()) && only_this_machine(rtmp_host)
 }
 
 /// What the client commands need in their environment here.

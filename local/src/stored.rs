@@ -131,7 +131,8 @@ impl Stored {
         }
         let text = |time: Timestamp| format!("{time:.3}");
         self.status = plan.status.clone();
-        self.started_at = self.started_at.take().or(self.status.started_at.as_ref().map(|time| text(time.0)));
+        self.started_at =
+            self.started_at.take().or_else(|| self.status.started_at.as_ref().map(|time| text(time.0)));
         self.completed_at = self.status.completed_at.as_ref().map(|time| text(time.0));
     }
 

@@ -105,6 +105,7 @@ pub(crate) fn begin(hands: &Hands, stored: &Stored, entries: Arc<Mutex<Entries>>
         restart_at: None,
         hearing: (Hearing::Nobody, now),
         at_once: 0,
+        unwritten: false,
     };
     tokio::spawn(async move {
         driver.run().await;
@@ -150,6 +151,8 @@ struct Driver {
     /// Whom the worker hears, and since when.
     hearing: (Hearing, Timestamp),
     at_once: u32,
+    /// The document could not be written, and that was said.
+    unwritten: bool,
 }
 
 /// What the worker shows at the beginning of a round: one look, so that no later change is missed.
@@ -215,12 +218,15 @@ impl Driver {
         let Some(entry) = entries.all.get_mut(&self.id) else { return Next::Over };
         let changed = entry.stored.differs(&next);
         if changed && let Err(error) = next.save(self.hands.data_dir()) {
-            tracing::error!(session = %self.id, %error, "cannot write the session document; free space in DATA_DIR");
+            if !std::mem::replace(&mut self.unwritten, true) {
+                tracing::error!(session = %self.id, %error, "cannot write the session document; free space in DATA_DIR");
+            }
             entry.stored.tell(&next);
             drop(entries);
             self.carry_what_needs_no_status(&plan, &observed);
             return Next::Wait(UNWRITTEN);
         }
+        self.unwritten = false;
         let over = !next.is_running() && !next.finalizer;
         let erasing = next.erase_requested;
         entry.stored = next;

@@ -6,7 +6,8 @@ use crate::stored::Stored;
 use jiff::Timestamp;
 use roomscribe_crds::reason::Reason;
 use roomscribe_crds::{
-    Capture, CaptureMode, DesiredState, Exposure, ExternalAddress, Ingest, IngestTls, Limits, TranscriptionSessionSpec,
+    Capture, CaptureMode, DesiredState, Exposure, ExternalAddress, Ingest, IngestTls, Limits,
+    TranscriptionSessionSpec,
 };
 use roomscribe_gateway::sessions as api;
 use roomscribe_plan::{
@@ -72,9 +73,10 @@ pub(super) fn observe(facts: Facts<'_>) -> Observed {
             secrets: Known::Known(Secrets::Ready { version: 0 }),
             room_held_by: facts.held_by,
             queue_place: None,
-            livekit_is_public: facts.place.livekit_is_public,
+            // Only an egress on this machine reaches a loopback address.
+            livekit_is_public: facts.place.livekit_is_public || facts.place.is_loopback,
         },
-        cluster: Cluster { pods: Known::Known(pods), service: Known::Known(service) },
+        cluster: Cluster { pods: Known::Known(pods), service: Known::Known(service), refused: None },
         livekit: facts.livekit,
         worker,
         memory: facts.memory,
@@ -95,7 +97,9 @@ fn cluster(facts: &Facts<'_>) -> (Vec<Pod>, Option<Service>) {
     let state = match facts.stage {
         Stage::Listening => PodState::Listening,
         Stage::Opening(None) => PodState::NotListening,
-        Stage::Opening(Some(trouble)) => PodState::Pending(Reason::StorageFull, trouble.message.clone()),
+        Stage::Opening(Some(trouble)) => {
+            PodState::Pending(known(trouble.reason, Reason::StorageFailed), trouble.message.clone())
+        },
         Stage::Ended(Ended::Broken(_)) if !facts.task.leaving => PodState::NotListening,
         Stage::Ended(_) => return (Vec::new(), None),
     };
@@ -111,10 +115,8 @@ fn cluster(facts: &Facts<'_>) -> (Vec<Pod>, Option<Service>) {
         restarts: facts.task.restarts,
         last_exit: facts.task.exit.clone(),
     };
-    // An egress that is told a loopback address can only fail, on somebody's bill.
-    let useless = facts.place.is_loopback && facts.stored.request.capture.mode != api::CaptureMode::Push;
     let service = Service {
-        address: (!useless).then(|| (facts.place.host.clone(), facts.place.port)),
+        address: Some((facts.place.host.clone(), facts.place.port)),
         created_at: created_at(facts.stored),
         selects: attempt,
         leaving: false,
@@ -134,19 +136,23 @@ fn worker(pods: &[Pod], report: &Report, since: Timestamp) -> Option<WorkerRepor
         hearing,
         since,
         speech: speech(report),
+        trouble: trouble(report),
         media_ms: report.media_ms,
         audio_lost_ms: report.audio_lost_ms,
         last_error: report.last_error.clone(),
     })
 }
 
-fn speech(report: &Report) -> SpeechState {
+/// Why it cannot do its work although it listens.
+fn trouble(report: &Report) -> Option<Reason> {
     if !report.reason.is_empty() {
-        return SpeechState::Retrying(known(report.reason, Reason::StorageFull));
+        return Some(known(report.reason, Reason::StorageFailed));
     }
-    if report.publisher.as_ref().is_some_and(|publisher| !publisher.reason.is_empty()) {
-        return SpeechState::Retrying(Reason::UnsupportedAudio);
-    }
+    let publisher = report.publisher.as_ref().map_or("", |publisher| publisher.reason);
+    (!publisher.is_empty()).then(|| known(publisher, Reason::UnsupportedAudio))
+}
+
+fn speech(report: &Report) -> SpeechState {
     let reason = report.speech.reason;
     match report.speech.state {
         "connecting" => SpeechState::Connecting,
@@ -179,8 +185,7 @@ fn spec(stored: &Stored, place: &Place) -> TranscriptionSessionSpec {
     };
     let external = ExternalAddress { host: place.host.clone(), port: place.port.into() };
     let tls = (place.scheme == "rtmps").then(|| IngestTls { secret_name: "TLS_CERT".into() });
-    spec.ingest =
-        Ingest { exposure: Exposure::External, external: Some(external), tls, ..Ingest::default() };
+    spec.ingest = Ingest { exposure: Exposure::External, external: Some(external), tls, ..Ingest::default() };
     spec.limits = Limits {
         start_deadline_seconds: whole(request.limits.start_deadline_seconds),
         max_duration_seconds: whole(request.limits.max_duration_seconds),

@@ -84,7 +84,8 @@ fn stopping(story: &Story<'_>) -> Words {
         None => ("Draining", String::new()),
         Some(error) => {
             let asked = story.stored.stop_requested_at.unwrap_or_else(Timestamp::now);
-            let until = asked + std::time::Duration::from_secs(Policy::default().cleanup_deadline_seconds.unsigned_abs());
+            let until = asked
+                + std::time::Duration::from_secs(Policy::default().cleanup_deadline_seconds.unsigned_abs());
             let (reason, cause) = trouble(error);
             (
                 reason.as_str(),
@@ -106,21 +107,18 @@ fn trouble(error: LiveKitError) -> (Reason, &'static str) {
 
 /// The plan's words, with the names that the settings have here.
 fn captured(story: &Story<'_>) -> Words {
-    if story.place.is_loopback {
-        return Words {
-            state: "Starting",
-            reason: Reason::AddressLoopback.to_string(),
-            message: format!(
-                "LiveKit is elsewhere and cannot reach {}: set RTMP_HOST to a name or address of this machine that LiveKit reaches, then restart",
-                story.place.host
-            ),
-        };
-    }
     let ready = find(story, ConditionType::Ready);
     let reason = ready.map_or_else(|| Reason::Starting.to_string(), |ready| ready.reason.clone());
     let state = summary(story.status);
     let shown = ready.map(|ready| ready.message.as_str()).unwrap_or_default();
-    let mut message = advice(&reason).unwrap_or(shown).to_owned();
+    let mut message = match advice(&reason) {
+        _ if reason == Reason::AddressLoopback.as_str() => format!(
+            "LiveKit is elsewhere and cannot reach {}: set RTMP_HOST to a name or address of this machine that LiveKit reaches, then restart",
+            story.place.host
+        ),
+        Some(advice) => advice.to_owned(),
+        None => shown.to_owned(),
+    };
     if let (Some(error), "Failed" | "Recovering") = (&story.report.last_error, state) {
         message = format!("{message} ({error})");
     }
@@ -144,7 +142,8 @@ fn advice(reason: &str) -> Option<&'static str> {
             "the speech account's limit is reached: trying again; end other sessions, or raise the limit there"
         }
         Reason::UpstreamUnavailable => "the speech service does not answer: trying again",
-        Reason::StorageFull => "nothing can be stored: free or mend DATA_DIR",
+        Reason::StorageFull | Reason::StorageFailed => "nothing can be stored: free or mend DATA_DIR",
+        Reason::UnsupportedAudio => "the publisher's audio is not AAC-LC: change its encoder",
         Reason::WaitingForRoom => "the LiveKit room does not exist yet; the session starts when it does",
         Reason::WaitingForAudio => "nobody's microphone is open",
         _ => return None,

@@ -31,6 +31,8 @@ pub struct Memory {
     pub stopping_since: Option<Timestamp>,
     /// How often the room was not there.
     pub room_looks: u32,
+    /// When it was looked for last: several plans may rest on one look.
+    pub room_looked_at: Option<Timestamp>,
     /// Since when the room has had nobody in it.
     pub room_empty_since: Option<Timestamp>,
     /// Since when a microphone has been open although the worker hears nothing.

@@ -87,7 +87,7 @@ impl Studio {
     /// Egresses that have not ended.
     pub fn running(&self) -> Vec<Truth> {
         let mut all = self.livekit.egresses();
-        all.retain(|egress| is_running(egress));
+        all.retain(is_running);
         all
     }
 

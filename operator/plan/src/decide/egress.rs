@@ -195,7 +195,9 @@ fn begin(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
         return;
     };
     let Some(room) = room else {
-        draft.memory.room_looks += 1;
+        let looked = draft.observed.livekit.room.get().map(|view| view.at);
+        draft.memory.room_looks += u32::from(draft.memory.room_looked_at != looked);
+        draft.memory.room_looked_at = looked;
         let at = backoff::room(draft.memory.room_looks, draft.now);
         draft.egress_word = (Verdict::False, Reason::WaitingForRoom, Reason::WaitingForRoom.action().into());
         draft.wake_at(at);

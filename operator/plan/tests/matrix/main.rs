@@ -403,3 +403,12 @@ fn active(id: &str, attempt: u32) -> Egress {
 fn a_wait_is_never_in_the_past() {
     assert!(Scene::new().plan().wake_at.unwrap() > at(0));
 }
+
+#[test]
+fn several_plans_on_one_look_at_a_missing_room_wait_no_longer_than_one() {
+    let scene = || Scene::new().pod(1).no_room().listed(vec![]);
+    let first = scene().plan();
+    let memory = first.memory.clone();
+    let again = scene().remembering(move |kept| *kept = memory).plan();
+    assert_eq!((again.memory.room_looks, again.wake_at), (1, first.wake_at));
+}
