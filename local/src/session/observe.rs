@@ -99,7 +99,7 @@ fn cluster(facts: &Facts<'_>) -> (Vec<Pod>, Option<Service>) {
         Stage::Opening(None) => PodState::NotListening,
         Stage::Opening(Some(trouble)) => {
             PodState::Pending(known(trouble.reason, Reason::StorageFailed), trouble.message.clone())
-        },
+        }
         Stage::Ended(Ended::Broken(_)) if !facts.task.leaving => PodState::NotListening,
         Stage::Ended(_) => return (Vec::new(), None),
     };
