@@ -149,7 +149,11 @@ impl ApiServer {
             format!("--service-account-key-file={}", file("sa.pub")),
             format!("--service-account-signing-key-file={}", file("sa.key")),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
-            "--service-cluster-ip-range=198.18.96.0/20".into(),
+            // Loopback, so that a played Service can be reached there; another test's is hardly ever the same.
+            format!("--service-cluster-ip-range=127.{}.0.0/16", fastrand::u8(192..=254)),
+            // Each load balancer takes a node port for every port of its own; the usual range ends at 1,384 sessions.
+            "--service-node-port-range=30000-60000".into(),
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".into(),
             "--authorization-mode=RBAC".into(),
             format!("--audit-policy-file={}", self.folder.join("audit.yaml").display()),
             format!("--audit-log-path={}", self.folder.join("audit.log").display()),

@@ -20,6 +20,7 @@
 mod api_server;
 mod audit;
 mod certificates;
+pub mod kubelet;
 mod machine;
 mod operator;
 mod program;

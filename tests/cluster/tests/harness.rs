@@ -6,6 +6,9 @@
     reason = "test support: clippy knows tests only by their attribute"
 )]
 
+mod common;
+
+use common::until;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -16,21 +19,13 @@ use roomscribe_cluster::{ApiProxy, ApiServer, Fault, Part};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// One server for the tests that do not hurt it; it ends with the process.
 async fn api() -> &'static ApiServer {
     static API: OnceCell<ApiServer> = OnceCell::const_new();
     API.get_or_try_init(ApiServer::with_controllers).await.unwrap()
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so().await {
-        assert!(begun.elapsed() < Duration::from_secs(90), "never: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 async fn sessions(api: &ApiServer, namespace: &str) -> Api<DynamicObject> {

@@ -127,24 +127,79 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
         if behaviour != Behaviour::Close {
             let shared = Arc::clone(&state);
             locked.connections.spawn(async move {
-                let mut connection = Connection { socket, behaviour, state: shared, publish: None };
+                let mut at = None;
                 // Every ending is noted by `goodbye` and `open`; why a connection broke is the test's own doing.
-                let _ = connection.run().await;
-                connection.note(|publish| publish.open = false);
+                let _ = serve(socket, behaviour, |told| note(&shared, &mut at, &told)).await;
+                let mut state = lock(&shared);
+                if let Some(publish) = at.and_then(|at: usize| state.publishes.get_mut(at)) {
+                    publish.open = false;
+                }
             });
         }
         while locked.connections.try_join_next().is_some() {}
     }
 }
 
-struct Connection {
-    socket: TcpStream,
-    behaviour: Behaviour,
-    state: Arc<Mutex<State>>,
-    publish: Option<usize>,
+/// Notes what one connection tells; `at` is its publish.
+fn note(state: &Mutex<State>, at: &mut Option<usize>, told: &Told<'_>) -> bool {
+    let mut state = lock(state);
+    if let Told::Publish { app, key } = told {
+        *at = Some(state.publishes.len());
+        let (app, key) = ((*app).to_owned(), (*key).to_owned());
+        state.publishes.push(Publish { app, key, open: true, ..Publish::default() });
+    }
+    let Some(publish) = at.and_then(|at| state.publishes.get_mut(at)) else { return true };
+    match told {
+        Told::Publish { .. } => {}
+        Told::Audio { body, .. } if body.get(1) == Some(&0) => publish.headers += 1,
+        Told::Audio { timestamp, body } => publish.frames.push((*timestamp, body.slice(2.min(body.len())..))),
+        Told::Goodbye => publish.goodbye = true,
+    }
+    true
 }
 
-impl Connection {
+/// What a connection tells whoever serves it.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A publish is asked for; `false` refuses it.
+    Publish {
+        /// RTMP app.
+        app: &'a str,
+        /// Stream key.
+        key: &'a str,
+    },
+    /// The body of an audio message, after the publish; `false` ends the connection.
+    Audio {
+        /// Milliseconds.
+        timestamp: u32,
+        /// FLV audio tag body.
+        body: &'a Bytes,
+    },
+    /// FCUnpublish; `false` ends the connection.
+    Goodbye,
+}
+
+/// Serves one RTMP connection until it ends.
+///
+/// # Errors
+/// It broke, or is no RTMP.
+pub async fn serve(
+    socket: TcpStream,
+    behaviour: Behaviour,
+    tell: impl FnMut(Told<'_>) -> bool + Send,
+) -> io::Result<()> {
+    Connection { socket, behaviour, tell, is_published: false, is_over: false }.run().await
+}
+
+struct Connection<F> {
+    socket: TcpStream,
+    behaviour: Behaviour,
+    tell: F,
+    is_published: bool,
+    is_over: bool,
+}
+
+impl<F: FnMut(Told<'_>) -> bool> Connection<F> {
     async fn run(&mut self) -> io::Result<()> {
         if self.behaviour == Behaviour::Hang {
             std::future::pending::<()>().await;
@@ -157,7 +212,7 @@ impl Connection {
             let results = session.handle_input(&input).map_err(broken)?;
             self.carry_out(&mut session, results).await?;
             let count = self.socket.read(&mut buffer).await?;
-            if count == 0 {
+            if count == 0 || self.is_over {
                 return Ok(());
             }
             input = buffer[..count].to_vec();
@@ -196,7 +251,7 @@ impl Connection {
                 ServerSessionResult::RaisedEvent(event) => results.extend(self.meet(session, event)?),
                 ServerSessionResult::UnhandleableMessageReceived(_) => {}
             }
-            if self.behaviour == Behaviour::Take && self.publish.is_some() {
+            if self.behaviour == Behaviour::Take && self.is_published {
                 self.socket.write_all(&ACKNOWLEDGEMENT).await?;
                 self.behaviour = Behaviour::TakeSilently;
             }
@@ -213,43 +268,28 @@ impl Connection {
             ServerSessionEvent::ConnectionRequested { request_id, .. } => {
                 return session.accept_request(request_id).map_err(broken);
             }
-            ServerSessionEvent::PublishStreamRequested { request_id, .. }
-                if self.behaviour == Behaviour::Refuse =>
-            {
-                return session
-                    .reject_request(request_id, "NetStream.Publish.BadName", "already publishing")
-                    .map_err(broken);
-            }
             ServerSessionEvent::PublishStreamRequested { request_id, app_name, stream_key, .. } => {
-                let publish = Publish { app: app_name, key: stream_key, open: true, ..Publish::default() };
-                let mut state = lock(&self.state);
-                self.publish = Some(state.publishes.len());
-                state.publishes.push(publish);
-                drop(state);
-                return session.accept_request(request_id).map_err(broken);
+                let asked = Told::Publish { app: &app_name, key: &stream_key };
+                self.is_published = self.behaviour != Behaviour::Refuse && (self.tell)(asked);
+                let answer = match self.is_published {
+                    true => session.accept_request(request_id),
+                    false => {
+                        session.reject_request(request_id, "NetStream.Publish.BadName", "already publishing")
+                    }
+                };
+                return answer.map_err(broken);
             }
             ServerSessionEvent::AudioDataReceived { data, timestamp, .. } => {
-                self.note(|publish| match data.get(1) {
-                    Some(0) => publish.headers += 1,
-                    _ => publish.frames.push((timestamp.value, data.slice(2.min(data.len())..))),
-                })
+                self.is_over |= !(self.tell)(Told::Audio { timestamp: timestamp.value, body: &data });
             }
             ServerSessionEvent::UnhandleableAmf0Command { command_name, .. }
                 if command_name == "FCUnpublish" =>
             {
-                self.note(|publish| publish.goodbye = true);
+                self.is_over |= !(self.tell)(Told::Goodbye);
             }
             _ => {}
         }
         Ok(Vec::new())
-    }
-
-    fn note(&self, note: impl FnOnce(&mut Publish)) {
-        if let Some(at) = self.publish
-            && let Some(publish) = lock(&self.state).publishes.get_mut(at)
-        {
-            note(publish);
-        }
     }
 }
 

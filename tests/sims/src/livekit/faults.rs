@@ -46,6 +46,8 @@ pub struct Faults {
     pub unified_start: bool,
     /// The first audio that comes at once.
     pub start_burst_s: f64,
+    /// Only one audio frame in so long is sent, so that a small machine carries a thousand egresses; 0 sends all.
+    pub frame_gap_s: f64,
     /// RTMP stalls so long when the last open microphone closes.
     pub mute_stall_s: f64,
     /// A dropped connection stops every output for ever.
@@ -81,6 +83,7 @@ impl Default for Faults {
             web_source: false,
             unified_start: false,
             start_burst_s: 0.0,
+            frame_gap_s: 0.0,
             mute_stall_s: 0.0,
             wedge_per_drop: 0.0,
             wedge_per_refused_second: 0.0,

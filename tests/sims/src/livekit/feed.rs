@@ -68,6 +68,8 @@ pub(super) struct Feeder {
     lag: Duration,
     open: bool,
     next: u64,
+    /// From one frame that is sent to the next.
+    stride: u64,
     wedged: bool,
 }
 
@@ -93,6 +95,7 @@ pub(super) async fn run(
         lag: Duration::ZERO,
         open: true,
         next: 0,
+        stride: 1,
         wedged: false,
     };
     loop {
@@ -113,7 +116,9 @@ pub(super) async fn run(
 impl Feeder {
     fn obey(&mut self, order: FeedOrder) {
         match order {
-            FeedOrder::Begin { outputs, audio_at, burst } => {
+            FeedOrder::Begin { outputs, audio_at, burst, gap } => {
+                let frames = gap.as_secs_f64() * f64::from(self.studio.recording.rate) / FRAME_SAMPLES as f64;
+                self.stride = (frames.round() as u64).max(1);
                 self.audio_at = audio_at;
                 self.burst = burst;
                 outputs.into_iter().for_each(|(number, url)| self.connect(number, url, Duration::ZERO));
@@ -207,7 +212,7 @@ impl Feeder {
     fn send(&mut self) {
         let timestamp = self.time().as_millis() as u32;
         let frame = Frame { timestamp, payload: self.payload() };
-        self.next += 1;
+        self.next += self.stride;
         for sender in self.outputs.values() {
             let _ = sender.try_send(Message::Frame(frame.clone()));
         }

@@ -38,13 +38,13 @@ impl Core {
             .collect();
         for id in ids {
             let audio_at = self.audio_position(room, now);
-            let burst = seconds(self.faults.start_burst_s);
+            let (burst, gap) = (seconds(self.faults.start_burst_s), seconds(self.faults.frame_gap_s));
             let Some(egress) = self.find(&id) else { continue };
             egress.phase = Phase::Playing;
             egress.info.status = Status::EgressActive as i32;
             let outputs = egress.outputs.iter().map(|output| (output.number, output.url.clone())).collect();
             self.egress_event("egress_updated", &id, now);
-            self.feed(&id, FeedOrder::Begin { outputs, audio_at, burst });
+            self.feed(&id, FeedOrder::Begin { outputs, audio_at, burst, gap });
         }
     }
 

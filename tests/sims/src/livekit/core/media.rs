@@ -26,6 +26,8 @@ pub enum FeedOrder {
         audio_at: Duration,
         /// So much audio comes at once.
         burst: Duration,
+        /// One frame in so long is sent; zero: all.
+        gap: Duration,
     },
     /// One UpdateStream: connect the new ones; when they are connected, or cannot be, close the old ones between two frames.
     Change {
