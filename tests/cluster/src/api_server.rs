@@ -194,7 +194,7 @@ impl ApiServer {
         client(&self.kubeconfig(user)?).await
     }
 
-    /// A kubeconfig that authenticates as this user by certificate: `admin` has every right;
+    /// A kubeconfig that authenticates as this user by certificate: `admin` and `admin-…` have every right;
     /// `system:serviceaccount:<namespace>:<name>` is that service account to every RoleBinding; any other name is a
     /// user. What they may do stands in RBAC objects alone: see [`ApiServer::grant`].
     ///
@@ -431,7 +431,9 @@ fn groups(user: &str) -> Vec<String> {
             vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")]
         }
         // The controllers act with one identity; each one's own would be a token of its own service account.
-        None if matches!(user, "admin" | "system:kube-controller-manager") => vec!["system:masters".into()],
+        None if user == "admin" || user.starts_with("admin-") || user == "system:kube-controller-manager" => {
+            vec!["system:masters".into()]
+        }
         None => Vec::new(),
     }
 }

@@ -95,6 +95,20 @@ fn timestamps(publish: &Publish) -> Vec<u32> {
 }
 
 #[tokio::test]
+async fn one_frame_in_so_long_keeps_its_place_in_time() {
+    let world = World::new(Faults { frame_gap_s: 2.0, ..Faults::default() }, Behaviour::Take).await;
+    world.start(&[world.url(1)]);
+    world.until("5 frames", |world| world.frames(0) >= 5).await;
+    let publish = world.sink.publishes()[0].clone();
+    assert!(timestamps(&publish).windows(2).all(|pair| (1900..=2100).contains(&(pair[1] - pair[0]))));
+    let recording = roomscribe_sims::adts::parse(MEETING_AAC).unwrap();
+    let place = |frame: &[u8]| recording.frames.iter().position(|other| other == frame);
+    let (first, fifth) = (place(&publish.frames[0].1).unwrap(), place(&publish.frames[4].1).unwrap());
+    let expected = 4.0 * 2.0 * f64::from(recording.rate) / 1024.0;
+    assert!(((fifth - first) as f64 - expected).abs() < 5.0, "{first} to {fifth}");
+}
+
+#[tokio::test]
 async fn the_recording_arrives_frame_by_frame_and_ends_with_a_goodbye() {
     let world = World::new(Faults::default(), Behaviour::Take).await;
     let id = world.start(&[world.url(1)]);
