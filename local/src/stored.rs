@@ -5,7 +5,7 @@ use crate::session::words;
 use jiff::Timestamp;
 use roomscribe_crds::{CaptureMode as Capturing, TranscriptionSessionStatus};
 use roomscribe_gateway::sessions::{CaptureMode, CreateSession, IngestAddress, SessionDocument};
-use roomscribe_plan::{Action, Plan};
+use roomscribe_plan::{Action, How, Intent, Plan, Planned};
 use roomscribe_transcript::SessionId;
 use roomscribe_worker::pipeline::Report;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,9 @@ pub(crate) struct Stored {
     /// What the plan knows of the session: attempt, intent, egresses, conditions.
     #[serde(default)]
     pub status: TranscriptionSessionStatus,
+    /// An attempt that is intended in `status` and has not been asked of LiveKit: a process that finds it may still ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unasked: Option<u32>,
     /// The session may have egresses: it is not let go before they have ended.
     #[serde(default)]
     pub finalizer: bool,
@@ -98,6 +101,7 @@ impl Stored {
             erased: false,
             erase_requested: false,
             status: TranscriptionSessionStatus::default(),
+            unasked: None,
             finalizer: false,
             stop_requested_at: None,
             failure: None,
@@ -129,6 +133,11 @@ impl Stored {
                 _ => {}
             }
         }
+        let asks = |planned: &Planned| matches!(planned.action, Action::StartEgress { .. });
+        self.unasked = match &plan.memory.intent {
+            Some(Intent { attempt, how: How::Start }) if !plan.actions.iter().any(asks) => Some(*attempt),
+            _ => None,
+        };
         let text = |time: Timestamp| format!("{time:.3}");
         self.status = plan.status.clone();
         self.started_at =

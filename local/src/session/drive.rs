@@ -2,6 +2,7 @@
 
 use super::observe::{self, Facts, Task};
 use super::pace::Pace;
+use super::running::Mode;
 use super::words::{self, Story};
 use super::worker::{Ended, Stage, Trouble, Worker};
 use crate::hands::Hands;
@@ -10,11 +11,10 @@ use crate::stored::Stored;
 use jiff::Timestamp;
 use roomscribe_calls::{Desk, Order};
 use roomscribe_crds::reason::Reason;
-use roomscribe_gateway::sessions::CaptureMode;
 use roomscribe_plan::{
-    Action, Ask, ContainerExit, EventKind, Hearing, Listing, Memory, Observed, Plan, Planned, plan,
+    Action, Ask, ContainerExit, EventKind, Hearing, Memory, Observed, Plan, Planned, plan,
 };
-use roomscribe_transcript::{Append, End, Event, Generation, SessionId};
+use roomscribe_transcript::SessionId;
 use roomscribe_worker::pipeline::Report;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,128 +31,28 @@ const UNWRITTEN: Duration = Duration::from_secs(1);
 const MAX_RESTARTS: u32 = 3;
 const RESTART_WAIT: Duration = Duration::from_secs(1);
 
-/// What the process asks of a session's loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Run,
-    /// Leave the work for the next process.
-    Suspend,
-}
-
-/// A session that runs.
-pub(crate) struct Running {
-    nudge: Arc<Notify>,
-    mode: watch::Sender<Mode>,
-    report: watch::Receiver<Report>,
-    ended: watch::Receiver<bool>,
-    desk: Desk,
-}
-
-impl Running {
-    /// The document has changed: plan again.
-    pub(crate) fn nudge(&self) {
-        self.nudge.notify_one();
-    }
-
-    /// Leave the work for the next process.
-    pub(crate) fn suspend(&self) {
-        self.mode.send_replace(Mode::Suspend);
-    }
-
-    /// Resolves when the loop has ended.
-    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut ended = self.ended.clone();
-        async move {
-            let _ = ended.wait_for(|ended| *ended).await;
-        }
-    }
-
-    /// What the worker says now.
-    pub(crate) fn report(&self) -> Report {
-        self.report.borrow().clone()
-    }
-
-    /// What the minute's listing showed of this session.
-    pub(crate) fn listed(&self, listing: Listing) {
-        self.desk.listed(listing);
-        self.nudge();
-    }
-}
-
-/// Starts the loop and the worker of a session that has not finished.
-pub(crate) fn begin(hands: &Hands, stored: &Stored, entries: Arc<Mutex<Entries>>) -> Running {
-    let (mode, asked) = watch::channel(Mode::Run);
-    let (report, reported) = watch::channel(Report::default());
-    let (over, ended) = watch::channel(false);
-    let (nudge, desk) = (Arc::new(Notify::new()), Desk::default());
-    let now = Timestamp::now();
-    let worker_before = stored.status.worker.as_ref();
-    let restarts = worker_before.map_or(0, |before| before.restarts.unsigned_abs() + 1);
-    let driver = Driver {
-        id: stored.id.clone(),
-        entries,
-        worker: Worker::begin(hands, stored, report.clone()),
-        hands: hands.clone(),
-        order: order(hands, stored, &nudge),
-        report,
-        reported: reported.clone(),
-        desk: desk.clone(),
-        nudge: nudge.clone(),
-        mode: asked,
-        pace: Pace::default(),
-        task: Task { started_at: now, restarts, exit: None, leaving: false },
-        broken: 0,
-        restart_at: None,
-        hearing: (Hearing::Nobody, now),
-        at_once: 0,
-        unwritten: false,
-    };
-    tokio::spawn(async move {
-        driver.run().await;
-        over.send_replace(true);
-    });
-    Running { nudge, mode, report: reported, ended, desk }
-}
-
-fn is_on_its_way(why: Reason) -> bool {
-    use Reason::{PodPending, Starting, WaitingForAudio, WaitingForRoom};
-    matches!(why, Starting | PodPending | WaitingForRoom | WaitingForAudio)
-}
-
-/// `None` without LiveKit.
-fn order(hands: &Hands, stored: &Stored, nudge: &Arc<Notify>) -> Option<Order> {
-    let project = hands.project().filter(|_| stored.request.capture.mode != CaptureMode::Push)?;
-    let (urls, id, wake) = (hands.clone(), stored.id.clone(), nudge.clone());
-    Some(Order {
-        project: project.clone(),
-        room: stored.request.room_name.clone(),
-        session: stored.id.to_string(),
-        url: Arc::new(move |attempt| Some(urls.ingest(&id, attempt).url)),
-        wake: Arc::new(move || wake.notify_one()),
-    })
-}
-
-struct Driver {
-    id: SessionId,
-    hands: Hands,
-    entries: Arc<Mutex<Entries>>,
-    worker: Worker,
-    report: watch::Sender<Report>,
-    reported: watch::Receiver<Report>,
-    order: Option<Order>,
-    desk: Desk,
-    nudge: Arc<Notify>,
-    mode: watch::Receiver<Mode>,
-    pace: Pace,
-    task: Task,
+/// The loop's state.
+pub(super) struct Driver {
+    pub(super) id: SessionId,
+    pub(super) hands: Hands,
+    pub(super) entries: Arc<Mutex<Entries>>,
+    pub(super) worker: Worker,
+    pub(super) report: watch::Sender<Report>,
+    pub(super) reported: watch::Receiver<Report>,
+    pub(super) order: Option<Order>,
+    pub(super) desk: Desk,
+    pub(super) nudge: Arc<Notify>,
+    pub(super) mode: watch::Receiver<Mode>,
+    pub(super) pace: Pace,
+    pub(super) task: Task,
     /// How often the worker broke in this process.
-    broken: u32,
-    restart_at: Option<Instant>,
+    pub(super) broken: u32,
+    pub(super) restart_at: Option<Instant>,
     /// Whom the worker hears, and since when.
-    hearing: (Hearing, Timestamp),
-    at_once: u32,
+    pub(super) hearing: (Hearing, Timestamp),
+    pub(super) at_once: u32,
     /// The document could not be written, and that was said.
-    unwritten: bool,
+    pub(super) unwritten: bool,
 }
 
 /// What the worker shows at the beginning of a round: one look, so that no later change is missed.
@@ -168,7 +68,8 @@ enum Next {
 }
 
 impl Driver {
-    async fn run(mut self) {
+    /// Runs to the session's end, or to the process's.
+    pub(super) async fn run(mut self) {
         loop {
             if *self.mode.borrow_and_update() == Mode::Suspend {
                 self.worker.suspend();
@@ -190,6 +91,9 @@ impl Driver {
     }
 
     async fn wait(&mut self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
         tokio::select! {
             () = tokio::time::sleep(time) => {}
             () = self.nudge.notified() => {}
@@ -397,32 +301,11 @@ impl Driver {
     }
 }
 
-impl Driver {
-    /// A finished transcript has an `end`, even if no worker could append one (contract §5).
-    async fn last_word(&self) {
-        let reason = {
-            let entries = lock(&self.entries);
-            let stored =
-                entries.all.get(&self.id).map(|entry| &entry.stored).filter(|stored| !stored.is_running());
-            let Some(stored) = stored else { return };
-            stored.reason.clone()
-        };
-        let Ok(head) = self.hands.log().open(&self.id).await else { return };
-        if head.ended {
-            return;
-        }
-        let end = Append {
-            generation: Generation(u32::MAX),
-            expected_head: head.head,
-            event: Event::End(End { reason }),
-            note: head.note,
-        };
-        if let Err(error) = self.hands.log().append(&self.id, end).await {
-            tracing::error!(session = %self.id, %error, "the transcript has no end; mend DATA_DIR");
-        }
-    }
+fn is_on_its_way(why: Reason) -> bool {
+    use Reason::{PodPending, Starting, WaitingForAudio, WaitingForRoom};
+    matches!(why, Starting | PodPending | WaitingForRoom | WaitingForAudio)
 }
 
-fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
+pub(super) fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
     entries.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,12 +8,14 @@
 
 pub(crate) mod collect;
 mod drive;
+mod end;
 mod observe;
 mod pace;
+mod running;
 pub(crate) mod words;
 mod worker;
 
-pub(crate) use drive::{Running, begin};
+pub(crate) use running::{Running, begin};
 
 /// Where LiveKit's egress finds this process.
 pub(crate) struct Place {

@@ -83,16 +83,11 @@ pub(super) fn observe(facts: Facts<'_>) -> Observed {
     }
 }
 
-/// The newest attempt that was intended, or the first one.
-pub(super) fn attempt(stored: &Stored) -> u32 {
-    stored.status.attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1).max(1)
-}
-
 fn created_at(stored: &Stored) -> Timestamp {
     stored.created_at.parse().unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// One worker serves every attempt, so its pod always has the newest.
+/// One worker serves every attempt, so it is the first one's pod for ever: a newer one would be worth moving an egress to.
 fn cluster(facts: &Facts<'_>) -> (Vec<Pod>, Option<Service>) {
     let state = match facts.stage {
         Stage::Listening => PodState::Listening,
@@ -103,7 +98,7 @@ fn cluster(facts: &Facts<'_>) -> (Vec<Pod>, Option<Service>) {
         Stage::Ended(Ended::Broken(_)) if !facts.task.leaving => PodState::NotListening,
         Stage::Ended(_) => return (Vec::new(), None),
     };
-    let attempt = attempt(facts.stored);
+    let attempt = 1;
     let pod = Pod {
         name: format!("{}-{attempt}", facts.stored.name),
         uid: facts.stored.id.to_string(),

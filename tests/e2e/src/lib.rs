@@ -129,9 +129,16 @@ impl Place {
     }
 
     /// Starts a command made by hand for this place, and waits until it answers.
-    pub async fn run(&self, mut command: Command) -> Result<Program> {
-        let child = command.spawn()?;
-        Ok(Program { child: Some(child), ..self.watch().await? })
+    pub async fn run(&self, command: Command) -> Result<Program> {
+        let program = self.begin(command)?;
+        program.until_ready().await?;
+        Ok(program)
+    }
+
+    /// Starts a command made by hand for this place.
+    pub fn begin(&self, mut command: Command) -> Result<Program> {
+        let child = Some(command.spawn()?);
+        Ok(Program { child, url: format!("http://127.0.0.1:{}", self.http) })
     }
 
     /// Waits until the program that was started here answers.

@@ -143,9 +143,12 @@ fn restarted_since(draft: &Draft<'_>, egress: &Egress, listening: Option<Listeni
     let (Some(listening), Some(intent_at)) = (listening, draft.status.intent_at.as_ref()) else {
         return false;
     };
+    // An intent that outlived its process may have been carried out long after it was written.
+    let called = draft.memory.start.as_ref().filter(|start| start.attempt == egress.attempt);
+    let begun = called.map_or(intent_at.0, |start| start.at.max(intent_at.0));
     let newer_pod = listening.pod.attempt > egress.attempt;
     let restarted = listening.pod.restarts > 0
-        && listening.pod.container_started_at.is_some_and(|started| started > intent_at.0);
+        && listening.pod.container_started_at.is_some_and(|started| started > begun);
     newer_pod || restarted
 }
 

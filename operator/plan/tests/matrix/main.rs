@@ -182,6 +182,24 @@ fn a_worker_whose_container_ended_is_followed_by_the_next_attempt_as_soon_as_it_
 }
 
 #[test]
+fn an_attempt_that_was_called_after_the_container_came_back_is_not_followed_by_another() {
+    let scene = Scene::new().restarted_pod(1, 10).room(1).attempt(1, 300);
+    let called = StartCall {
+        attempt: 1,
+        at: at(-5),
+        moves: None,
+        answered_at: Some(at(-4)),
+        outcome: Some(StartOutcome::Started { id: "EG_a".into() }),
+    };
+    let plan = scene
+        .listed(vec![active("EG_a", 1)])
+        .hearing(0)
+        .remembering(|memory| memory.start = Some(called))
+        .plan();
+    assert!(!does(&plan, |action| matches!(action, Action::WriteIntent { .. })));
+}
+
+#[test]
 fn the_older_egress_is_stopped_once_the_next_attempt_was_called_and_not_waited_for() {
     let plan = Scene::new()
         .pod(1)
