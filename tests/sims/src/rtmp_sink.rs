@@ -161,7 +161,7 @@ fn note(state: &Mutex<State>, at: &mut Option<usize>, told: &Told<'_>) -> bool {
 /// What a connection tells whoever serves it.
 #[derive(Debug)]
 pub enum Told<'a> {
-    /// A publish is asked for; `false` refuses it.
+    /// A publish is asked for; `false` refuses it and ends the connection.
     Publish {
         /// RTMP app.
         app: &'a str,
@@ -211,8 +211,13 @@ impl<F: FnMut(Told<'_>) -> bool> Connection<F> {
         loop {
             let results = session.handle_input(&input).map_err(broken)?;
             self.carry_out(&mut session, results).await?;
+            if self.is_over {
+                // What was said last is heard before the end.
+                self.socket.shutdown().await?;
+                return Ok(());
+            }
             let count = self.socket.read(&mut buffer).await?;
-            if count == 0 || self.is_over {
+            if count == 0 {
                 return Ok(());
             }
             input = buffer[..count].to_vec();
@@ -270,7 +275,9 @@ impl<F: FnMut(Told<'_>) -> bool> Connection<F> {
             }
             ServerSessionEvent::PublishStreamRequested { request_id, app_name, stream_key, .. } => {
                 let asked = Told::Publish { app: &app_name, key: &stream_key };
-                self.is_published = self.behaviour != Behaviour::Refuse && (self.tell)(asked);
+                let refuses = self.behaviour == Behaviour::Refuse;
+                self.is_published = !refuses && (self.tell)(asked);
+                self.is_over = !refuses && !self.is_published;
                 let answer = match self.is_published {
                     true => session.accept_request(request_id),
                     false => {
