@@ -4,22 +4,12 @@ use crate::audit::{self, Audit, Request, Requests};
 use crate::certificates::Authority;
 use crate::machine::{Machine, Part};
 use crate::program::program;
-use anyhow::{Context, bail, ensure};
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{
-    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, Resource};
+use anyhow::{bail, ensure};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
 /// The resource, as committed.
@@ -34,13 +24,13 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// An API server with its etcd. It ends with this value, and with the process that holds it however that ends; then its
 /// folder goes too, unless `ROOMSCRIBE_KEEP` is set.
 pub struct ApiServer {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     program: PathBuf,
     port: u16,
-    authority: Authority,
+    pub(crate) authority: Authority,
     machine: Machine,
     audit: Mutex<Audit>,
-    namespaces: AtomicU32,
+    pub(crate) namespaces: AtomicU32,
 }
 
 impl ApiServer {
@@ -178,156 +168,6 @@ impl ApiServer {
         self.authority.file(name)
     }
 
-    /// A client with every right, on the current tokio runtime.
-    ///
-    /// # Errors
-    /// The kubeconfig cannot be written or read.
-    pub async fn client(&self) -> anyhow::Result<Client> {
-        self.client_as("admin").await
-    }
-
-    /// A client that is this user (see [`ApiServer::kubeconfig`]), on the current tokio runtime.
-    ///
-    /// # Errors
-    /// The kubeconfig cannot be written or read.
-    pub async fn client_as(&self, user: &str) -> anyhow::Result<Client> {
-        client(&self.kubeconfig(user)?).await
-    }
-
-    /// A kubeconfig that authenticates as this user by certificate: `admin` and `admin-…` have every right;
-    /// `system:serviceaccount:<namespace>:<name>` is that service account to every RoleBinding; any other name is a
-    /// user. What they may do stands in RBAC objects alone: see [`ApiServer::grant`].
-    ///
-    /// # Errors
-    /// openssl fails.
-    pub fn kubeconfig(&self, user: &str) -> anyhow::Result<PathBuf> {
-        let file = file_of(user);
-        let path = self.folder.join(format!("{file}.kubeconfig"));
-        if path.exists() {
-            return Ok(path);
-        }
-        let groups = groups(user);
-        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-        self.authority.sign(&file, user, &groups, "")?;
-        let text = format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster: {{server: '{}', certificate-authority: '{}'}}\n\
-             users:\n- name: u\n  user: {{client-certificate: '{}', client-key: '{}'}}\n\
-             contexts:\n- name: c\n  context: {{cluster: c, user: u}}\ncurrent-context: c\n",
-            self.url(),
-            self.authority.file("ca.crt"),
-            self.authority.file(&format!("{file}.crt")),
-            self.authority.file(&format!("{file}.key")),
-        );
-        // Whole or not at all: another test may look at the same moment.
-        let half = path.with_extension(format!("{:x}", fastrand::u64(..)));
-        std::fs::write(&half, text)?;
-        std::fs::rename(half, &path)?;
-        Ok(path)
-    }
-
-    /// Lets a user do this and nothing else: in one namespace, or everywhere. It replaces what was granted there before.
-    ///
-    /// # Errors
-    /// The server refuses.
-    pub async fn grant(
-        &self,
-        user: &str,
-        namespace: Option<&str>,
-        rules: Vec<PolicyRule>,
-    ) -> anyhow::Result<()> {
-        let client = self.client().await?;
-        let name = format!("test-{}", file_of(user));
-        let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
-        let reference = |kind: &str| RoleRef {
-            api_group: Some("rbac.authorization.k8s.io".into()),
-            kind: kind.into(),
-            name: name.clone(),
-        };
-        let subject = Subject { kind: "User".into(), name: user.into(), api_group: None, namespace: None };
-        match namespace {
-            Some(namespace) => {
-                let role = Role { metadata: metadata.clone(), rules: Some(rules) };
-                let binding =
-                    RoleBinding { metadata, role_ref: reference("Role"), subjects: Some(vec![subject]) };
-                put(Api::namespaced(client.clone(), namespace), &name, &role).await?;
-                put(Api::namespaced(client, namespace), &name, &binding).await
-            }
-            None => {
-                let role =
-                    ClusterRole { metadata: metadata.clone(), rules: Some(rules), ..ClusterRole::default() };
-                let role_ref = reference("ClusterRole");
-                let binding = ClusterRoleBinding { metadata, role_ref, subjects: Some(vec![subject]) };
-                put(Api::all(client.clone()), &name, &role).await?;
-                put(Api::all(client), &name, &binding).await
-            }
-        }
-    }
-
-    /// A new namespace with these labels, where pods can be made at once.
-    ///
-    /// # Errors
-    /// The server refuses.
-    pub async fn namespace(&self, labels: &[(&str, &str)]) -> anyhow::Result<String> {
-        let name = format!("test-{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
-        let labels = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        let metadata = ObjectMeta { name: Some(name.clone()), labels: Some(labels), ..ObjectMeta::default() };
-        let namespace = Namespace { metadata, ..Namespace::default() };
-        let client = self.client().await?;
-        Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
-        let metadata = ObjectMeta { name: Some("default".into()), ..ObjectMeta::default() };
-        // No pod is admitted without it, and its controller may not run, or be slower than we are.
-        let account = ServiceAccount { metadata, ..ServiceAccount::default() };
-        match Api::namespaced(client, &name).create(&PostParams::default(), &account).await {
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-            other => drop(other?),
-        }
-        Ok(name)
-    }
-
-    /// Server-side apply of YAML documents, by kubectl.
-    ///
-    /// # Errors
-    /// What the server said.
-    pub async fn apply(&self, yaml: &str) -> anyhow::Result<String> {
-        self.run_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], Some(yaml)).await
-    }
-
-    /// The same with the text of a file.
-    ///
-    /// # Errors
-    /// What the server said; there is no such file.
-    pub async fn apply_file(&self, path: impl AsRef<Path>) -> anyhow::Result<String> {
-        let path = path.as_ref();
-        self.apply(&std::fs::read_to_string(path).with_context(|| path.display().to_string())?).await
-    }
-
-    /// What kubectl prints, as admin.
-    ///
-    /// # Errors
-    /// What it says on stderr.
-    pub async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        self.run_kubectl(arguments, None).await
-    }
-
-    async fn run_kubectl(&self, arguments: &[&str], input: Option<&str>) -> anyhow::Result<String> {
-        let mut child = tokio::process::Command::new(self.folder.join("kubectl"))
-            .arg(format!("--kubeconfig={}", self.kubeconfig("admin")?.display()))
-            .args(arguments)
-            .env("HOME", &self.folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let mut stdin = child.stdin.take().context("stdin")?;
-        stdin.write_all(input.unwrap_or_default().as_bytes()).await?;
-        drop(stdin);
-        let output = child.wait_with_output().await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "kubectl {}: {}", arguments.join(" "), said.trim());
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
     /// Counts of this user's requests since the start, from the audit log. A request is in it once it is answered (a watch:
     /// once it is accepted).
     ///
@@ -412,47 +252,6 @@ impl ApiServer {
 
 fn http_get(path: &str) -> anyhow::Result<axum::http::Request<Vec<u8>>> {
     Ok(axum::http::Request::get(path).body(Vec::new())?)
-}
-
-/// A client of a kubeconfig file, on the current tokio runtime.
-///
-/// # Errors
-/// The file cannot be read.
-pub(crate) async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
-}
-
-/// Groups that the authenticator of service accounts would give, and admin's.
-fn groups(user: &str) -> Vec<String> {
-    match user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) {
-        Some((namespace, _)) => {
-            vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")]
-        }
-        // The controllers act with one identity; each one's own would be a token of its own service account.
-        None if user == "admin" || user.starts_with("admin-") || user == "system:kube-controller-manager" => {
-            vec!["system:masters".into()]
-        }
-        None => Vec::new(),
-    }
-}
-
-/// A file name, and a part of an object's name.
-pub(crate) fn file_of(user: &str) -> String {
-    user.replace(|c: char| !c.is_ascii_alphanumeric(), "-").to_lowercase()
-}
-
-async fn put<K>(api: Api<K>, name: &str, object: &K) -> anyhow::Result<()>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
-{
-    let params = PatchParams::apply("roomscribe-cluster").force();
-    let mut value = serde_json::to_value(object)?;
-    value["apiVersion"] = K::api_version(&()).into();
-    value["kind"] = K::kind(&()).into();
-    api.patch(name, &params, &Patch::Apply(value)).await?;
-    Ok(())
 }
 
 pub(crate) fn free_port() -> anyhow::Result<u16> {

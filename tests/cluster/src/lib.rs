@@ -17,6 +17,7 @@
 //! # drop((namespace, role)); Ok(()) }
 //! ```
 
+mod access;
 mod api_server;
 mod audit;
 mod certificates;

@@ -1,6 +1,7 @@
 //! A proxy between a client and the API server: plain HTTP in front, the user's certificate behind, faults in between.
 
-use crate::api_server::{ApiServer, file_of};
+use crate::access::file_of;
+use crate::api_server::ApiServer;
 use anyhow::Context;
 use axum::body::Body;
 use axum::extract::{Request, State};
