@@ -1,13 +1,17 @@
-//! `:9090` of a worker: `/live`, `/ready`, `/metrics`, and `/status`, the report that the operator long-polls (contract §6).
+//! `:9090` of a worker: `/live`, `/ready`, `/metrics`, `/status`, the report that the operator long-polls, and `POST /stop`,
+//! by which it ends the session (contract §6).
 
 use crate::metrics::Metrics;
+use crate::run::{Order, Orders};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use roomscribe_pipeline::Report;
+use roomscribe_pipeline::stream_key::{SessionSecret, verify_stop};
+use roomscribe_transcript::SessionId;
 use serde::Deserialize;
 use std::future::Future;
 use std::time::Duration;
@@ -16,11 +20,25 @@ use tokio::sync::watch;
 
 /// The longest that `/status` waits.
 const MAX_WAIT: u64 = 60;
+/// The longest reason of an end, bytes.
+const MAX_REASON: usize = 64;
+
+/// Who may end the session, and how it hears of that.
+#[derive(Clone)]
+pub struct Owner {
+    /// The token comes from it.
+    pub secret: SessionSecret,
+    /// The session.
+    pub session: SessionId,
+    /// Its loop.
+    pub orders: Orders,
+}
 
 #[derive(Clone)]
 struct Shared {
     metrics: Metrics,
     report: watch::Receiver<Report>,
+    owner: Owner,
 }
 
 /// `?since=<version>&waitSeconds=30`.
@@ -32,11 +50,19 @@ struct Poll {
     wait_seconds: u64,
 }
 
+/// `?reason=<CamelCase>`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ending {
+    reason: String,
+}
+
 /// Serves until `shutdown`.
 pub async fn serve(
     listener: TcpListener,
     metrics: Metrics,
     report: watch::Receiver<Report>,
+    owner: Owner,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let app = Router::new()
@@ -44,7 +70,8 @@ pub async fn serve(
         .route("/ready", get(ready))
         .route("/metrics", get(scrape))
         .route("/status", get(status))
-        .with_state(Shared { metrics, report });
+        .route("/stop", post(stop))
+        .with_state(Shared { metrics, report, owner });
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }
 
@@ -79,6 +106,38 @@ async fn status(State(shared): State<Shared>, poll: Result<Query<Poll>, QueryRej
     }
     let report = report.borrow().clone();
     Json(report).into_response()
+}
+
+/// Taken: what was said until now is heard out, then `end` is appended. Saying it again changes nothing, whatever reason.
+async fn stop(
+    State(Shared { owner, .. }): State<Shared>,
+    headers: HeaderMap,
+    ending: Result<Query<Ending>, QueryRejection>,
+) -> Response {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
+    if !token.is_some_and(|token| verify_stop(&owner.secret, &owner.session, token)) {
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response();
+    }
+    let reason = match ending {
+        Ok(Query(Ending { reason })) if is_camel_case(&reason) => reason,
+        Ok(_) => {
+            return bad_query(&format!(
+                "reason: a CamelCase word of at most {MAX_REASON} letters and digits"
+            ));
+        }
+        Err(error) => return bad_query(&error.body_text()),
+    };
+    if owner.orders.give(Order::Stop(reason.clone())) {
+        tracing::info!(session = %owner.session, reason, "the session is ended by its owner");
+    }
+    StatusCode::ACCEPTED.into_response()
+}
+
+fn is_camel_case(word: &str) -> bool {
+    word.len() <= MAX_REASON
+        && word.starts_with(|c: char| c.is_ascii_uppercase())
+        && word.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
 fn bad_query(detail: &str) -> Response {

@@ -18,11 +18,11 @@ pub struct Args {
     /// The session, as the operator wrote it.
     #[arg(long, value_name = "FILE")]
     pub session: PathBuf,
-    /// RTMP address.
-    #[arg(long, env = "RTMP_LISTEN", default_value = "0.0.0.0:1935", value_name = "ADDRESS")]
+    /// RTMP address; [::] is every address of this machine, IPv4 and IPv6.
+    #[arg(long, env = "RTMP_LISTEN", default_value = "[::]:1935", value_name = "ADDRESS")]
     pub rtmp_listen: SocketAddr,
-    /// Health, metrics and status.
-    #[arg(long, env = "METRICS_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    /// Health, metrics, status, and the owner's stop.
+    #[arg(long, env = "METRICS_LISTEN", default_value = "[::]:9090", value_name = "ADDRESS")]
     pub metrics_listen: SocketAddr,
     /// Transcript log and spool.
     #[arg(long, env = "DATA_DIR", value_name = "FOLDER")]

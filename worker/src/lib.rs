@@ -4,7 +4,7 @@
 //! - [`run`] is the only loop of a session: it feeds `roomscribe_pipeline::Pipeline` and carries out what that asks.
 //! - [`speech_http`] and [`speech_socket`] reach the speech service; [`publish`] appends to the log; [`spool`] survives a crash.
 //! - [`shown`] is the report as the operator sees it; [`log_budget`] bounds what strangers can make us log.
-//! - [`admin`] answers `/live /ready /metrics /status`.
+//! - [`admin`] answers `/live /ready /metrics /status /stop`; [`listen`] opens its port and the door's.
 
 pub mod admin;
 mod channel;
@@ -14,6 +14,7 @@ pub mod connection;
 pub mod door;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod listen;
 pub mod log_budget;
 pub mod metrics;
 mod presence;

@@ -9,11 +9,11 @@ use roomscribe_worker::connection::ConnectionSettings;
 use roomscribe_worker::metrics::Metrics;
 use roomscribe_worker::publish::Writer;
 use roomscribe_worker::registry::Registry;
-use roomscribe_worker::run::{self, Order, Session};
+use roomscribe_worker::run::{self, Order, Orders, Session};
 use roomscribe_worker::speech_http::SpeechApi;
 use roomscribe_worker::spool::Spool;
 use roomscribe_worker::tls::Tls;
-use roomscribe_worker::{admin, clock, door};
+use roomscribe_worker::{admin, clock, door, listen};
 use std::net::SocketAddr;
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
@@ -80,21 +80,22 @@ fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
 
 type Failure = (u8, String);
 
-async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    listen::listen(address).map_err(|error| {
         let mend = "stop what uses it, or choose another address";
         (UNAVAILABLE, format!("{setting}: cannot listen on {address}: {error}; {mend}"))
     })
 }
 
 async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
-    let rtmp = listen("RTMP_LISTEN", args.rtmp_listen).await?;
-    let admin_listener = listen("METRICS_LISTEN", args.metrics_listen).await?;
+    let rtmp = listen("RTMP_LISTEN", args.rtmp_listen)?;
+    let admin_listener = listen("METRICS_LISTEN", args.metrics_listen)?;
     let (metrics, registry) = (Metrics::new(), Registry::default());
     // A long poll that began at an earlier process must see a version that it does not know.
     let first = Report { version: clock::wall_ms(), ..Report::default() };
     let (report, reported) = watch::channel(first);
-    let (orders, ordered) = watch::channel(Order::Run);
+    let (orders, ordered) = Orders::new();
+    let owner = owner(&started, &orders);
     let every = Duration::from_secs(args.tls_renewal_seconds.max(1));
     let renewal = started.tls.clone().map(|tls| tokio::spawn(tls.keep_fresh(every)));
     let settings = ConnectionSettings { tls: started.tls.clone(), ..ConnectionSettings::default() };
@@ -108,13 +109,13 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
         told(stopped.clone()),
         Duration::from_secs(1),
     ));
-    let health = tokio::spawn(admin::serve(admin_listener, metrics, reported.clone(), told(stopped)));
+    let health = tokio::spawn(admin::serve(admin_listener, metrics, reported.clone(), owner, told(stopped)));
     // A task, not this future: each wake-up of the runtime's own future costs a write to its event descriptor.
     let mut running = tokio::spawn(run::run(session));
     let exit = tokio::select! {
         exit = &mut running => exit,
         () = terminated(&args, &orders, reported.clone()) => {
-            let _ = orders.send(Order::Suspend);
+            orders.give(Order::Suspend);
             running.await
         }
     };
@@ -129,9 +130,16 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
     let _ = tokio::time::timeout(Duration::from_secs(2), health).await;
     Ok(match exit {
         Exit::LogFailed => ExitCode::from(TRY_AGAIN),
+        // It has its end: another process would have nothing to do, whatever the speech service thinks of the key.
+        Exit::Done => ExitCode::SUCCESS,
         _ if refused => ExitCode::from(CREDENTIALS),
         _ => ExitCode::SUCCESS,
     })
+}
+
+fn owner(started: &Started, orders: &Orders) -> admin::Owner {
+    let (secret, session) = (started.secret.clone(), started.file.settings.session.clone());
+    admin::Owner { secret, session, orders: orders.clone() }
 }
 
 async fn assemble(
@@ -168,7 +176,7 @@ async fn assemble(
 
 /// SIGTERM: until the publisher's leaving or `grace − 20 s`, because closing the port first wedges the egress. SIGINT,
 /// or a second signal: at once.
-async fn terminated(args: &Args, orders: &watch::Sender<Order>, mut report: watch::Receiver<Report>) {
+async fn terminated(args: &Args, orders: &Orders, mut report: watch::Receiver<Report>) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -178,7 +186,7 @@ async fn terminated(args: &Args, orders: &watch::Sender<Order>, mut report: watc
         _ = terminate.recv() => {}
         _ = interrupt.recv() => return,
     }
-    let _ = orders.send(Order::Drain);
+    orders.give(Order::Drain);
     let patience = Duration::from_secs(args.grace_seconds).saturating_sub(RESERVE);
     tokio::select! {
         _ = report.wait_for(|report| report.publisher.is_none()) => {}

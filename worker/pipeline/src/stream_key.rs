@@ -70,6 +70,18 @@ pub fn verify(secret: &SessionSecret, id: &SessionId, attempt: u32, key: &str) -
     derive(secret, id, attempt).as_bytes().ct_eq(key.as_bytes()).into()
 }
 
+/// What only the session's owner can know and say to end it: base64url of the first 16 bytes of HMAC-SHA-256(secret,
+/// "stop" ‖ id).
+pub fn stop_token(secret: &SessionSecret, id: &SessionId) -> String {
+    let mac = hmac(&secret.0, &[b"stop", id.as_str().as_bytes()]);
+    URL_SAFE_NO_PAD.encode(&mac[..KEY_BYTES])
+}
+
+/// Compares in constant time.
+pub fn verify_stop(secret: &SessionSecret, id: &SessionId, token: &str) -> bool {
+    stop_token(secret, id).as_bytes().ct_eq(token.as_bytes()).into()
+}
+
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     // HMAC takes keys of any length: the error of `new_from_slice` cannot occur.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
@@ -105,6 +117,20 @@ mod tests {
         // i=b"0199aaaa-bbbb-7ccc-8ddd-eeeeffff0000"; print(base64.urlsafe_b64encode(h(h(b"install key",i),b"rtmp"+i+b"1")[:16]))'
         let (secret, id) = session();
         assert_eq!(derive(&secret, &id, 1), "kDXEPVQsPKZCGUCg1krvnw");
+        // … and b"stop"+i instead of b"rtmp"+i+b"1".
+        assert_eq!(stop_token(&secret, &id), "wJOKvZNr3_8r6lwQjuzGhw");
+    }
+
+    #[test]
+    fn a_stop_token_is_good_for_its_own_session_only_and_a_stream_key_for_no_stop() {
+        let (secret, id) = session();
+        let token = stop_token(&secret, &id);
+        assert!(verify_stop(&secret, &id, &token));
+        let other = SessionId::parse("0199aaaa-bbbb-7ccc-8ddd-eeeeffff0001").unwrap();
+        assert!(!verify_stop(&secret, &other, &token));
+        assert!(!verify_stop(&SessionSecret::derive(b"install key", &other), &id, &token));
+        assert!(!verify_stop(&secret, &id, &derive(&secret, &id, 1)));
+        assert!(!verify_stop(&secret, &id, ""));
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! an outage of the port would cost the egress (design §4, "Crash").
 
 mod carry_out;
+mod orders;
 mod told;
+
+pub use orders::{Order, Orders};
 
 use crate::clock;
 use crate::metrics::{Metrics, Why};
@@ -28,19 +31,6 @@ use told::Told;
 const INBOX: usize = 256;
 /// A pipeline that panics more often than this has a bug that rebuilding does not cure.
 const MAX_PANICS: u32 = 5;
-
-/// What the owner of a session may ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
-    /// Go on.
-    Run,
-    /// Go on, but say `draining`: a stop follows when the publisher has left.
-    Drain,
-    /// Drain and append `end` with this reason.
-    Stop(String),
-    /// Drain without an end: the next process goes on.
-    Suspend,
-}
 
 /// Everything a session's loop needs.
 pub struct Session {

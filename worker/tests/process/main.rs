@@ -12,4 +12,5 @@ mod publisher;
 mod publishers;
 mod rtmps;
 mod stage;
+mod stop;
 mod tones;
