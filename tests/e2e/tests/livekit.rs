@@ -68,8 +68,7 @@ async fn a_room_that_is_not_there_is_waited_for_and_its_end_ends_the_session() {
     studio.people(1);
     let mut viewer = Viewer::new(&program.url, &session);
     hear(&mut viewer, 1).await.unwrap();
-    let request = livekit_protocol::DeleteRoomRequest { room: ROOM.into() };
-    studio.livekit.with_core(|core, now| core.delete_room(&request, now));
+    assert!(studio.livekit.close_room(ROOM));
     viewer.watch_until(Viewer::has_ended).await.unwrap();
     assert_eq!(viewer.events.last().unwrap()["reason"], "RoomEnded");
     assert_eq!(until_finished(&program, &session).await.unwrap()["reason"], "RoomEnded");

@@ -167,6 +167,18 @@ impl Simulator {
         self.shell.act(|core, now| core.leave(room, identity, now))
     }
 
+    /// People in a room, egresses not counted; 0 also when there is no such room.
+    pub fn people(&self, room: &str) -> usize {
+        self.shell.act(|core, _| core.people(room))
+    }
+
+    /// A backend closes a room (RoomService/DeleteRoom). `false`: there is no such room.
+    pub fn close_room(&self, room: &str) -> bool {
+        let request = livekit_protocol::DeleteRoomRequest { room: room.to_owned() };
+        let reply = self.shell.act(|core, now| core.delete_room(&request, now));
+        matches!(reply.kind, core::ReplyKind::Message(_))
+    }
+
     /// Changes the switches.
     pub fn set_faults(&self, change: impl FnOnce(&mut Faults)) {
         self.shell.act(|core, _| change(&mut core.faults));

@@ -146,6 +146,12 @@ impl Core {
         }
     }
 
+    /// People in a room, egresses not counted; 0 also when there is no such room.
+    pub fn people(&self, room: &str) -> usize {
+        let people = self.rooms.get(room).into_iter().flat_map(|room| room.people.values());
+        people.filter(|person| person.kind != Kind::Egress as i32).count()
+    }
+
     /// Somebody joins; the room is made when it is not there.
     pub fn join(&mut self, room: &str, person: &Person, now: Duration) {
         self.create_room(&proto::CreateRoomRequest { name: room.to_owned(), ..Default::default() }, now);
