@@ -156,6 +156,9 @@ pub(crate) struct Serve {
     /// A speech session is replaced after this many seconds, before the service's cap of 3 hours.
     #[arg(long, default_value_t = 10_200, value_name = "SECONDS", hide = true)]
     pub speech_rollover_seconds: u64,
+    /// A start that LiveKit has not answered is looked for so long; less only suits a simulated one whose clock runs faster.
+    #[arg(long, default_value_t = 90, value_name = "SECONDS", hide = true)]
+    pub start_unknown_seconds: u32,
 }
 
 /// `roomscribe speech`.

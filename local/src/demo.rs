@@ -184,6 +184,7 @@ fn settings(args: &Demo, meeting: &Meeting, data_dir: PathBuf) -> Result<Setting
         public_url: None,
         max_sessions: 1,
         speech_rollover_seconds: 10_200,
+        start_unknown_seconds: 90,
     })
 }
 

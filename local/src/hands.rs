@@ -5,6 +5,7 @@ use crate::session::Place;
 use crate::stored;
 use roomscribe_calls::Project;
 use roomscribe_gateway::sessions::IngestAddress;
+use roomscribe_plan::Policy;
 use roomscribe_transcript::{Log, LogError, SessionId};
 use roomscribe_worker::metrics::Metrics;
 use roomscribe_worker::pipeline::stream_key::{self, SessionSecret};
@@ -33,6 +34,8 @@ pub(crate) struct HandsSettings {
     pub place: Place,
     /// LiveKit, when there is one.
     pub project: Option<Project>,
+    /// What the plan is told to be patient about.
+    pub policy: Policy,
     /// Speech sessions are replaced after this.
     pub rollover: Duration,
 }
@@ -93,6 +96,11 @@ impl Hands {
     /// LiveKit, when there is one.
     pub(crate) fn project(&self) -> Option<&Project> {
         self.0.project.as_ref()
+    }
+
+    /// What the plan is told to be patient about.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.0.policy
     }
 
     /// Speech sessions are replaced after this.

@@ -12,6 +12,7 @@ use crate::speech::{Embedded, bind};
 use crate::terminal::print;
 use crate::values::url_host;
 use roomscribe_gateway::{Auth, Config, Secret};
+use roomscribe_plan::Policy;
 use roomscribe_plan::address::only_this_machine;
 use roomscribe_transcript::file::FileLog;
 use roomscribe_transcript::{Log, LogError};
@@ -138,6 +139,10 @@ impl Stack {
             data_dir: settings.data_dir.clone(),
             place,
             project: project.clone(),
+            policy: Policy {
+                start_unknown_seconds: settings.start_unknown_seconds.into(),
+                ..Policy::default()
+            },
             rollover: Duration::from_secs(settings.speech_rollover_seconds),
         });
         let sessions = LocalSessions::open(hands, settings.data_dir.clone(), settings.max_sessions)

@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub max_sessions: usize,
     /// Speech session roll-over.
     pub speech_rollover_seconds: u64,
+    /// A start without an answer is looked for so long.
+    pub start_unknown_seconds: u32,
 }
 
 /// Who recognises.
@@ -112,6 +114,7 @@ impl Settings {
             public_url: url.map(|text| values::url("PUBLIC_URL", &text)).transpose()?,
             max_sessions: values::count("--max-sessions", args.max_sessions)?,
             speech_rollover_seconds: rollover(args.speech_rollover_seconds)?,
+            start_unknown_seconds: args.start_unknown_seconds,
         })
     }
 }

@@ -144,7 +144,7 @@ fn context(
         sessions: Index::of_watches(watches),
         begun: Default::default(),
         max_concurrent: Some(args.speech_max_concurrent).filter(|count| *count > 0),
-        policy: Policy { cleanup_deadline_seconds: args.cleanup_deadline_seconds },
+        policy: Policy { cleanup_deadline_seconds: args.cleanup_deadline_seconds, ..Policy::default() },
         wakes: Arc::new(Router::of(namespaces)),
         metrics,
     })

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use roomscribe_calls::{Desk, Order};
 use roomscribe_crds::reason::Reason;
 use roomscribe_plan::{
-    Action, Ask, ContainerExit, EventKind, Hearing, Memory, Observed, Plan, Planned, plan,
+    Action, Ask, ContainerExit, EventKind, Hearing, Memory, Observed, Plan, Planned, plan_under,
 };
 use roomscribe_transcript::SessionId;
 use roomscribe_worker::pipeline::Report;
@@ -117,7 +117,7 @@ impl Driver {
         let (held_by, now) = (entries.holder(&stored), Timestamp::now());
         let stored = self.look_after_worker(stored, &look.stage);
         let observed = self.observe(&stored, &look, held_by, now);
-        let plan = plan(&observed, now);
+        let plan = plan_under(self.hands.policy(), &observed, now);
         let next = self.next(stored, &look, &plan);
         let Some(entry) = entries.all.get_mut(&self.id) else { return Next::Over };
         let changed = entry.stored.differs(&next);

@@ -36,10 +36,13 @@ pub const START_UNKNOWN_SECONDS: i64 = 90;
 pub struct Policy {
     /// How long LiveKit may take to confirm that a session's egresses have ended.
     pub cleanup_deadline_seconds: i64,
+    /// How long a start without an answer is looked for: [`START_UNKNOWN_SECONDS`], unless LiveKit is simulated and its clock
+    /// runs faster.
+    pub start_unknown_seconds: i64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { cleanup_deadline_seconds: 300 }
+        Self { cleanup_deadline_seconds: 300, start_unknown_seconds: START_UNKNOWN_SECONDS }
     }
 }

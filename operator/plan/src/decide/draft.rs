@@ -1,10 +1,10 @@
 //! A plan in the making.
 
+use crate::Policy;
 use crate::backoff::seconds;
 use crate::memory::{Memory, StartOutcome};
 use crate::observed::{Egress, Hearing, Listing, Observed, Pod, Room};
 use crate::plan::{Action, Ask, Plan, Planned};
-use crate::{Policy, START_UNKNOWN_SECONDS};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use roomscribe_crds::TranscriptionSessionStatus;
@@ -104,7 +104,7 @@ impl<'a> Draft<'a> {
     /// LiveKit has not answered a start, and may still.
     pub(super) fn call_is_open(&self) -> bool {
         let open = self.memory.start.as_ref().filter(|start| start.outcome.is_none());
-        open.is_some_and(|start| self.since(start.at) < START_UNKNOWN_SECONDS)
+        open.is_some_and(|start| self.since(start.at) < self.policy.start_unknown_seconds)
     }
 
     /// A start of the newest attempt may still become an egress that nobody has seen.
@@ -133,7 +133,7 @@ impl<'a> Draft<'a> {
         let answered = called.and_then(|start| start.answered_at);
         let horizon = match (outcome, answered) {
             (Some(StartOutcome::NoCapacity), Some(at)) => at + seconds(LATE_SECONDS),
-            _ => intent_at + seconds(START_UNKNOWN_SECONDS),
+            _ => intent_at + seconds(self.policy.start_unknown_seconds),
         };
         self.fresh_listing().is_none_or(|listing| listing.at <= horizon)
     }
