@@ -33,6 +33,12 @@ export function ago(at) {
 const TROUBLE = {
   CredentialsRejected: ['bad', 'The speech service refused the key.', 'Check GLADIA_API_KEY on the server; nothing is transcribed until then.'],
   SpeechKeyRefused: ['bad', 'The speech service refused the key.', 'Check GLADIA_API_KEY on the server; nothing is transcribed until then.'],
+  CredentialsRefused: ['bad', 'LiveKit refused the key.', 'Check LIVEKIT_API_KEY and LIVEKIT_API_SECRET on the server.'],
+  LiveKitUnreachable: ['wait', 'LiveKit does not answer.', 'Trying again by itself.'],
+  AddressLoopback: ['bad', 'LiveKit cannot reach the server.', 'Set RTMP_HOST on the server to an address that LiveKit reaches.'],
+  Unreachable: ['bad', 'LiveKit cannot reach the server.', 'Check firewall and port forwarding of the RTMP port.'],
+  CapacityExhausted: ['wait', 'LiveKit has no free egress worker.', 'Trying again by itself.'],
+  EgressRefused: ['bad', 'LiveKit refuses the egress.', 'The message says why.'],
   RateLimited: ['wait', 'The speech quota is used up for now.', 'Trying again by itself; sound is still received.'],
   QuotaExceeded: ['wait', 'The speech quota is used up.', 'Raise the limit at the speech service.'],
   ConcurrencyLimited: ['wait', 'Waiting for a free speech stream.', 'It starts by itself when another session ends.'],

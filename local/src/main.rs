@@ -1,5 +1,6 @@
 //! The `roomscribe` command: parses, runs, and turns failures into exit codes (contract §6).
 
+mod announce;
 mod arguments;
 mod cli;
 mod client;
@@ -11,6 +12,7 @@ mod hands;
 mod install;
 mod livekit;
 mod names;
+mod requests;
 mod serve;
 mod session;
 mod sessions;

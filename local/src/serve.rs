@@ -1,5 +1,6 @@
 //! `roomscribe serve`: everything in one process, from flags, environment and `.env`.
 
+use crate::announce::announce;
 use crate::cli;
 use crate::exit::{self, Failure};
 use crate::hands::{Hands, HandsSettings};
@@ -9,7 +10,6 @@ use crate::session::{Place, collect};
 use crate::sessions::LocalSessions;
 use crate::settings::{Settings, SpeechSettings};
 use crate::speech::{Embedded, bind};
-use crate::terminal::print;
 use crate::values::url_host;
 use roomscribe_gateway::{Auth, Config, Secret};
 use roomscribe_plan::Policy;
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Failure> {
         SpeechSettings::Remote { .. } => None,
     };
     let stack = Stack::start(&settings, doors, embedded.as_ref()).await?;
-    stack.announce(&settings)?;
+    announce(&settings, stack.http, &stack.rtmp)?;
     stop_signal().await;
     eprintln!("stopping: open sessions are kept for the next start; press Ctrl-C again to stop now");
     tokio::select! {
@@ -184,59 +184,16 @@ impl Stack {
         let _ = self.stop.send(true);
         while self.tasks.join_next().await.is_some() {}
     }
-
-    fn announce(&self, settings: &Settings) -> Result<(), Failure> {
-        let speech = match &settings.speech {
-            SpeechSettings::Embedded => "on this machine (English)".to_owned(),
-            SpeechSettings::Remote { url, .. } => url.clone(),
-        };
-        let own = format!("http://{}:{}", url_host(self.http.ip()), self.http.port());
-        let page = settings.public_url.clone().unwrap_or_else(|| own.clone());
-        print(format_args!("page       {page}/"))?;
-        print(format_args!("{:<10} {}", rtmp_scheme(settings), self.rtmp))?;
-        if let Some(livekit) = &settings.livekit {
-            print(format_args!("livekit    {}", livekit.url()))?;
-        }
-        print(format_args!("speech     {speech}"))?;
-        print(format_args!("data       {}", settings.data_dir.display()))?;
-        let capture = if settings.livekit.is_some() { "" } else { " --capture push" };
-        let client = client_settings(settings, &own);
-        print(format_args!("next       {client}roomscribe start my-room{capture}"))?;
-        let host = self.rtmp.rsplit_once(':').map_or("", |(host, _)| host);
-        if leads_nowhere(settings, host) {
-            eprintln!(
-                "RTMP_HOST: LiveKit is elsewhere and cannot reach {host}: set it to a name or address of this machine that LiveKit reaches; rooms are not captured until then (AddressLoopback)"
-            );
-        } else if settings.rtmp_host.is_none() && settings.tls.is_some() {
-            eprintln!(
-                "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name in the certificate, which publishers check",
-                self.rtmp
-            );
-        } else if settings.rtmp_host.is_none() && settings.rtmp_listen.ip().is_unspecified() {
-            eprintln!(
-                "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name that publishers elsewhere use",
-                self.rtmp
-            );
-        }
-        Ok(())
-    }
 }
 
-fn rtmp_scheme(settings: &Settings) -> &'static str {
+/// `rtmp`, or `rtmps` when the door speaks TLS.
+pub(crate) fn rtmp_scheme(settings: &Settings) -> &'static str {
     if settings.tls.is_some() { "rtmps" } else { "rtmp" }
 }
 
 /// LiveKit would be told an address that leads it to its own machine.
-fn leads_nowhere(settings: &Settings, rtmp_host: &str) -> bool {
+pub(crate) fn leads_nowhere(settings: &Settings, rtmp_host: &str) -> bool {
     settings.livekit.as_ref().is_some_and(|livekit| !livekit.is_local()) && only_this_machine(rtmp_host)
-}
-
-/// What the client commands need in their environment here.
-fn client_settings(settings: &Settings, own: &str) -> String {
-    let url =
-        if own == crate::client::DEFAULT_URL { String::new() } else { format!("ROOMSCRIBE_URL={own} ") };
-    let key = if settings.api_keys.is_empty() { "" } else { "ROOMSCRIBE_API_KEY=… " };
-    url + key
 }
 
 async fn serve_http(

@@ -2,6 +2,8 @@
 
 use crate::hands::Hands;
 use crate::names;
+use crate::requests;
+use crate::session::erase::Eraser;
 use crate::session::{self, Running};
 use crate::stored::{self, Stored};
 use jiff::Timestamp;
@@ -137,7 +139,7 @@ impl LocalSessions {
     }
 
     fn start(&self, request: CreateSession) -> Result<Created, SessionsError> {
-        check(&request, self.hands.project().is_some())?;
+        requests::check(&request, self.hands.project().is_some())?;
         let mut entries = self.lock();
         if let Some(entry) = entries
             .all
@@ -229,35 +231,6 @@ impl LocalSessions {
     }
 }
 
-/// Erases a session once it has ended.
-struct Eraser {
-    id: SessionId,
-    hands: Hands,
-    entries: Arc<Mutex<Entries>>,
-    data_dir: PathBuf,
-}
-
-impl Eraser {
-    async fn run(self) -> Result<(), SessionsError> {
-        let end = {
-            let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            entries.all.get(&self.id).and_then(|entry| entry.running.as_ref()).map(Running::ended)
-        };
-        if let Some(end) = end {
-            end.await;
-        }
-        self.hands.erase(&self.id).await.map_err(|error| match error {
-            LogError::NoSession | LogError::Erased => SessionsError::NotFound,
-            other => SessionsError::Unavailable(other.to_string()),
-        })?;
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.find(self.id.as_str())?;
-        entry.stored.erased = true;
-        entry.stored.completed_at.get_or_insert_with(timestamp);
-        entry.stored.save(&self.data_dir).map_err(|error| disk(&error))
-    }
-}
-
 impl Entries {
     /// An older running session of the same room.
     pub(crate) fn holder(&self, stored: &Stored) -> Option<String> {
@@ -269,7 +242,7 @@ impl Entries {
     }
 
     /// By id; or by name, the running one first, else the newest.
-    fn find(&mut self, key: &str) -> Result<&mut Entry, SessionsError> {
+    pub(crate) fn find(&mut self, key: &str) -> Result<&mut Entry, SessionsError> {
         let id = match SessionId::parse(key) {
             Some(id) => id,
             None => {
@@ -326,45 +299,8 @@ impl Sessions for LocalSessions {
     }
 }
 
-/// What the types alone do not say.
-fn check(request: &CreateSession, has_livekit: bool) -> Result<(), SessionsError> {
-    let invalid = |pointer: &str, detail: &str| {
-        Err(SessionsError::Invalid { pointer: pointer.into(), detail: detail.into() })
-    };
-    if request.room_name.trim().is_empty() || request.room_name.len() > 256 {
-        return invalid("/roomName", "must have 1 to 256 bytes");
-    }
-    if request.name.as_deref().is_some_and(|name| !names::is_label(name)) {
-        return invalid(
-            "/name",
-            "must be a DNS label: a-z, 0-9 and -, at most 40, beginning and ending with a letter or digit",
-        );
-    }
-    if !(10..=10_000).contains(&request.speech.endpointing_milliseconds) {
-        return invalid("/speech/endpointingMilliseconds", "must be from 10 to 10000");
-    }
-    let code =
-        |code: &String| matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_lowercase());
-    if let Some(index) = request.speech.languages.iter().position(|language| !code(language)) {
-        return invalid(&format!("/speech/languages/{index}"), "must be an ISO 639-1 code such as en");
-    }
-    if let Some(index) = request.speech.translate_to.iter().position(|language| !code(language)) {
-        return invalid(&format!("/speech/translateTo/{index}"), "must be an ISO 639-1 code such as en");
-    }
-    match request.capture.mode {
-        CaptureMode::Push => Ok(()),
-        CaptureMode::TrackEgress => Err(SessionsError::Unsupported(
-            "capture.mode TrackEgress is not there yet: use Auto, RoomComposite or Push".into(),
-        )),
-        CaptureMode::Auto | CaptureMode::RoomComposite if has_livekit => Ok(()),
-        CaptureMode::Auto | CaptureMode::RoomComposite => Err(SessionsError::Unsupported(
-            "this installation has no LiveKit: set LIVEKIT_HTTP_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET and restart, or use capture.mode Push (roomscribe start NAME --capture push)"
-                .into(),
-        )),
-    }
-}
-
-fn disk(error: &std::io::Error) -> SessionsError {
+/// The document cannot be written.
+pub(crate) fn disk(error: &std::io::Error) -> SessionsError {
     tracing::error!(%error, "cannot write a session document; free space in DATA_DIR or mend its permissions");
     SessionsError::Unavailable(
         "the disk that holds DATA_DIR cannot be written: free space, then try again".into(),

@@ -123,6 +123,9 @@ fn describe(session: &Value, fresh: bool, gateway: &str) -> String {
         text("/name"),
         text("/id")
     )];
+    if text("/captureMode") != "Push" {
+        lines.push(format!("captures  the LiveKit room {}", harmless(&text("/roomName"))));
+    }
     let url = text("/ingest/url");
     if !url.is_empty() {
         lines.push(format!("publish   ffmpeg -re -i INPUT -vn -c:a aac -f flv '{url}'"));

@@ -9,9 +9,12 @@
 pub(crate) mod collect;
 mod drive;
 mod end;
+pub(crate) mod erase;
 mod observe;
 mod pace;
 mod running;
+#[cfg(test)]
+mod tests;
 pub(crate) mod words;
 mod worker;
 

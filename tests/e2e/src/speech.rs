@@ -46,7 +46,10 @@ impl Scripted {
     fn spawn(folder: &tempfile::TempDir, address: &str) -> Result<Child> {
         let script = folder.path().join("script.json");
         let mut command = roomscribe()?;
-        command.args(["speech", "--listen", address, "--script"]).arg(script).stdout(Stdio::null());
+        command
+            .args(["speech", "--listen", address, "--max-sessions", "64", "--script"])
+            .arg(script)
+            .stdout(Stdio::null());
         Ok(command.current_dir(folder.path()).spawn()?)
     }
 

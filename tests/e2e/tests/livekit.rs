@@ -17,7 +17,12 @@ async fn ten_people_cost_one_egress_and_one_speech_session_and_the_end_leaves_ne
     let program = studio.serve().await.unwrap();
     let said = run(&program.url, &["start", ROOM, "--name", "cheap"]).await.unwrap();
     assert_eq!(said.code, 0, "{}", said.err);
-    assert!(said.out.contains("started cheap") && !said.out.contains("rtmp://"), "{}", said.out);
+    assert!(
+        said.out.contains("started cheap") && said.out.contains("captures  the LiveKit room standup"),
+        "{}",
+        said.out
+    );
+    assert!(!said.out.contains("rtmp://"), "a key was shown: {}", said.out);
     let session = program.get("/v1/sessions/cheap").await.unwrap();
     let mut viewer = Viewer::new(&program.url, &session);
     hear(&mut viewer, 5).await.unwrap();

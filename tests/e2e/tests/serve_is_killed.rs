@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
 
 use fastrand::Rng;
-use roomscribe_e2e::livekit::{ROOM, Studio, is_running, speaker, start};
+use roomscribe_e2e::livekit::{ROOM, Studio, is_running, path, speaker, start};
 use roomscribe_e2e::{Place, Program, Viewer};
 use roomscribe_sims::livekit::Faults;
 use serde_json::Value;
@@ -19,6 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 const MACHINES: u64 = 2;
 /// LiveKit's clock, and the meeting, run so much faster.
 const SPEED: f64 = 10.0;
+/// On a busy machine nothing may be heard for a while, and while a lost start is looked for.
+const LONGEST_CALM: Duration = Duration::from_secs(2);
 /// Everything has ended by then.
 const LONGEST_END: Duration = Duration::from_secs(60);
 
@@ -41,15 +43,27 @@ impl Machine<'_> {
         for _ in 0..kills {
             let stops = self.random.u8(0..6) == 0;
             let program = self.place.begin(self.command()).unwrap();
-            // One in five dies while it starts; of the others whatever is under way when the moment comes is cut off.
-            if self.random.u8(0..5) > 0 {
+            // One in five dies while it starts, one after it has heard something; of the others whatever is under way when the
+            // moment comes is cut off.
+            let kind = self.random.u8(0..5);
+            if kind > 0 {
                 until_it_answers(&program).await;
+            }
+            if kind == 1 {
+                let _ = timeout(LONGEST_CALM, self.hear(&program)).await;
             }
             let moment = Duration::from_millis(self.random.u64(0..400));
             let _ = timeout(moment, self.act(&program, stops)).await;
             program.kill().await.unwrap();
             self.kills += 1;
         }
+    }
+
+    /// Waits for another record of the transcript.
+    async fn hear(&mut self, program: &Program) {
+        let Ok(session) = start(program, &self.room).await else { return };
+        self.sessions.insert(session["id"].as_str().unwrap().to_owned());
+        let _ = program.until(&path(&session), |now| now["head"].as_u64() > session["head"].as_u64()).await;
     }
 
     /// A person starts a session where there is none, and now and then stops it.

@@ -1,0 +1,53 @@
+//! What `serve` says when it is up: where everything is, what to do next, and what will not work.
+
+use crate::exit::Failure;
+use crate::serve::{leads_nowhere, rtmp_scheme};
+use crate::settings::{Settings, SpeechSettings};
+use crate::terminal::print;
+use crate::values::url_host;
+use std::net::SocketAddr;
+
+/// On standard output; what needs mending goes to standard error. `rtmp` is `HOST:PORT` of the RTMP URLs.
+pub(crate) fn announce(settings: &Settings, http: SocketAddr, rtmp: &str) -> Result<(), Failure> {
+    let speech = match &settings.speech {
+        SpeechSettings::Embedded => "on this machine (English)".to_owned(),
+        SpeechSettings::Remote { url, .. } => url.clone(),
+    };
+    let own = format!("http://{}:{}", url_host(http.ip()), http.port());
+    let page = settings.public_url.clone().unwrap_or_else(|| own.clone());
+    print(format_args!("page       {page}/"))?;
+    print(format_args!("{:<10} {}", rtmp_scheme(settings), rtmp))?;
+    if let Some(livekit) = &settings.livekit {
+        print(format_args!("livekit    {}", livekit.url()))?;
+    }
+    print(format_args!("speech     {speech}"))?;
+    print(format_args!("data       {}", settings.data_dir.display()))?;
+    let capture = if settings.livekit.is_some() { "" } else { " --capture push" };
+    let client = client_settings(settings, &own);
+    print(format_args!("next       {client}roomscribe start my-room{capture}"))?;
+    let host = rtmp.rsplit_once(':').map_or("", |(host, _)| host);
+    if leads_nowhere(settings, host) {
+        eprintln!(
+            "RTMP_HOST: LiveKit is elsewhere and cannot reach {host}: set it to a name or address of this machine that LiveKit reaches; rooms are not captured until then (AddressLoopback)"
+        );
+    } else if settings.rtmp_host.is_none() && settings.tls.is_some() {
+        eprintln!(
+            "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name in the certificate, which publishers check",
+            rtmp
+        );
+    } else if settings.rtmp_host.is_none() && settings.rtmp_listen.ip().is_unspecified() {
+        eprintln!(
+            "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name that publishers elsewhere use",
+            rtmp
+        );
+    }
+    Ok(())
+}
+
+/// What the client commands need in their environment here.
+fn client_settings(settings: &Settings, own: &str) -> String {
+    let url =
+        if own == crate::client::DEFAULT_URL { String::new() } else { format!("ROOMSCRIBE_URL={own} ") };
+    let key = if settings.api_keys.is_empty() { "" } else { "ROOMSCRIBE_API_KEY=… " };
+    url + key
+}
