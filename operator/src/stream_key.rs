@@ -48,6 +48,13 @@ impl SessionSecret {
         let mac = hmac(&self.0, &[b"rtmp", id.as_bytes(), attempt.to_string().as_bytes()]);
         URL_SAFE_NO_PAD.encode(&mac[..KEY_BYTES])
     }
+
+    /// What a worker wants to hear before it ends its session: base64url of the first 16 bytes of HMAC-SHA-256(secret,
+    /// "stop" ‖ id).
+    pub fn stop_token(&self, id: &str) -> String {
+        let mac = hmac(&self.0, &[b"stop", id.as_bytes()]);
+        URL_SAFE_NO_PAD.encode(&mac[..KEY_BYTES])
+    }
 }
 
 impl fmt::Debug for SessionSecret {
@@ -103,6 +110,7 @@ mod tests {
         // The example of the worker's own test, made with Python's hmac.
         let secret = SessionSecret::derive(&InstallKey::new("install key"), ID);
         assert_eq!(secret.stream_key(ID, 1), "kDXEPVQsPKZCGUCg1krvnw");
+        assert_eq!(secret.stop_token(ID), "wJOKvZNr3_8r6lwQjuzGhw");
         assert_ne!(secret.stream_key(ID, 2), secret.stream_key(ID, 1));
     }
 

@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 /// How long the worker may hold its answer.
 const WAIT_SECONDS: u64 = 30;
 const DEADLINE: Duration = Duration::from_secs(40);
+/// A worker that does not take its end by then gets it from the gateway, later.
+const STOP_DEADLINE: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// So many failures in a row, and what was known is not known any more.
@@ -113,6 +115,21 @@ async fn poll(
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
+    }
+}
+
+/// Tells the worker at `address` to hear its session out and to append `end` with this reason; it does so after it has
+/// answered. Asked once.
+///
+/// # Errors
+/// Why it did not take the order, without the token.
+pub async fn stop(http: &reqwest::Client, address: &str, token: &str, reason: &str) -> Result<(), String> {
+    let url = format!("http://{address}/stop?reason={reason}");
+    let sent = http.post(url).bearer_auth(token).timeout(STOP_DEADLINE).send().await;
+    let answer = sent.map_err(|error| error.without_url().to_string())?;
+    match answer.status().as_u16() {
+        202 => Ok(()),
+        status => Err(format!("it answered {status}")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A plan's actions, carried out. Nothing is decided here.
 
 mod children;
+mod ending;
 mod session;
 mod tell;
 
@@ -57,7 +58,10 @@ impl Round<'_> {
             Action::WriteIntent { .. } => self.wake(),
             Action::EnsureWorker { attempt, selects } => children::ensure(self, *attempt, *selects).await?,
             Action::DeletePod { name } => children::delete_pod(self, name).await?,
-            Action::StopWorker { .. } => children::delete_pods(self).await?,
+            Action::StopWorker { reason } => {
+                ending::tell(self, *reason).await;
+                children::delete_pods(self).await?;
+            }
             Action::DeleteService => children::delete_rest(self).await?,
             Action::Event { kind, note } => tell::event(self, *kind, *why, note).await,
             Action::StartEgress { attempt } | Action::MoveEgress { to: attempt, .. } => {

@@ -14,7 +14,7 @@ use hmac::{Hmac, Mac};
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use roomscribe_cluster::ApiServer;
-use roomscribe_cluster::kubelet::{Behaviour, FakeKubelet, PodView, Settings};
+use roomscribe_cluster::kubelet::{Behaviour, End, FakeKubelet, PodView, Settings};
 use roomscribe_sims::rtmp_client::{Client, target};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -297,6 +297,27 @@ async fn a_worker_that_hangs_answers_nothing_until_it_goes_on() {
     assert!(world.kubelet.resume(&world.namespace, "ts-a-1"));
     world.until_ready(1).await;
     until("what waited is heard", async || world.view(1).unwrap().frames == 2).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_its_owner_ends_is_done_and_anybody_else_ends_nothing() {
+    let (world, address) = World::ready_with_service(Behaviour::default()).await;
+    let mut client = world.publish(&address, 1).await.unwrap();
+    let url = format!("http://{}:9090/stop?reason=RoomEnded", world.view(1).unwrap().ip);
+    let stop = async |token: &str| reqwest::Client::new().post(&url).bearer_auth(token).send().await.unwrap();
+    assert_eq!(stop("wrong").await.status(), 401);
+    assert_eq!((world.state(1), world.kubelet.ends()), ("publishing", vec![]));
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&SECRET).unwrap();
+    mac.update(format!("stop{}", world.session).as_bytes());
+    let token = URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16]);
+    assert_eq!(stop(&token).await.status(), 202);
+    client.listen().await;
+    let done = async || {
+        world.pods.get("ts-a-1").await.unwrap().status.unwrap().phase.as_deref() == Some("Succeeded")
+    };
+    until("the pod is done", done).await;
+    let end = End { session: world.session.clone(), pod: "ts-a-1".into(), reason: "RoomEnded".into() };
+    assert_eq!(world.kubelet.ends(), [end]);
 }
 
 #[tokio::test]

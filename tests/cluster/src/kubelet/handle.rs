@@ -64,6 +64,8 @@ struct Inner {
     phase: Phase,
     is_leaving: bool,
     is_gone: bool,
+    /// The owner has ended the session.
+    is_ended: bool,
     restarts: u32,
     secret: Option<Vec<u8>>,
     publishes: u64,
@@ -104,6 +106,7 @@ impl Handle {
             phase: Phase::New,
             is_leaving: false,
             is_gone: false,
+            is_ended: false,
             restarts: 0,
             secret: None,
             publishes: 0,
@@ -215,6 +218,18 @@ impl Handle {
 
     pub(super) fn is_draining(&self) -> bool {
         self.lock().is_leaving
+    }
+
+    /// Ends the session when the token is its owner's; `None` when it is not. With the session when nobody has before.
+    pub(super) fn end(&self, token: &str) -> Option<Option<String>> {
+        let session = &self.session;
+        let is_true = |secret: &Vec<u8>| keys::stop_token(secret, session) == token;
+        let mut inner = self.lock();
+        // Without a session file there is nothing to compare with.
+        if !inner.secret.as_ref().is_none_or(is_true) {
+            return None;
+        }
+        Some((!std::mem::replace(&mut inner.is_ended, true)).then(|| session.clone()))
     }
 
     /// A publish comes; `false` refuses it.

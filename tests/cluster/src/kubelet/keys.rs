@@ -23,8 +23,17 @@ pub(super) fn secret(session_file: &[u8]) -> Option<Vec<u8>> {
 
 /// base64url of the first 16 bytes of HMAC-SHA-256(secret, "rtmp" ‖ id ‖ attempt).
 pub(super) fn stream_key(secret: &[u8], id: &str, attempt: u32) -> String {
+    derived(secret, &format!("rtmp{id}{attempt}"))
+}
+
+/// base64url of the first 16 bytes of HMAC-SHA-256(secret, "stop" ‖ id).
+pub(super) fn stop_token(secret: &[u8], id: &str) -> String {
+    derived(secret, &format!("stop{id}"))
+}
+
+fn derived(secret: &[u8], text: &str) -> String {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
-    mac.update(format!("rtmp{id}{attempt}").as_bytes());
+    mac.update(text.as_bytes());
     URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16])
 }
 
@@ -43,6 +52,7 @@ mod tests {
         let file = format!(r#"{{"v":1,"secret":"{}"}}"#, derived.unwrap_or_default());
         let secret = secret(file.as_bytes()).unwrap_or_default();
         assert_eq!(stream_key(&secret, id, 1), "kDXEPVQsPKZCGUCg1krvnw");
+        assert_eq!(stop_token(&secret, id), "wJOKvZNr3_8r6lwQjuzGhw");
     }
 
     #[test]

@@ -33,7 +33,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use service::{Balancer, Selector};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,6 +45,20 @@ const SESSION_LABEL: &str = "roomscribe.io/session-uid";
 const ATTEMPT_LABEL: &str = "roomscribe.io/attempt";
 const SELECTOR: &str = "app.kubernetes.io/part-of=roomscribe,roomscribe.io/session-uid";
 const NODES: u8 = 3;
+
+/// Ends that are remembered.
+const MAX_ENDS: usize = 10_000;
+
+/// A session that its owner has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Its id.
+    pub session: String,
+    /// Whose worker was told.
+    pub pod: String,
+    /// As it would stand in the `end` event.
+    pub reason: String,
+}
 
 type Name = (String, String);
 
@@ -62,6 +76,7 @@ struct World {
     pods: Mutex<HashMap<Name, Arc<Handle>>>,
     services: Mutex<HashMap<Name, PlayedService>>,
     tasks: Mutex<JoinSet<()>>,
+    ends: Mutex<VecDeque<End>>,
     connections: AtomicU64,
 }
 
@@ -94,6 +109,14 @@ impl World {
 
     fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn note_end(&self, end: End) {
+        let mut ends = lock(&self.ends);
+        if ends.len() == MAX_ENDS {
+            ends.pop_front();
+        }
+        ends.push_back(end);
     }
 
     fn handle(&self, namespace: &str, name: &str) -> Option<Arc<Handle>> {
@@ -294,6 +317,7 @@ impl FakeKubelet {
             pods: Mutex::new(HashMap::new()),
             services: Mutex::new(HashMap::new()),
             tasks: Mutex::new(JoinSet::new()),
+            ends: Mutex::default(),
             connections: AtomicU64::new(1),
         });
         world.make_nodes().await?;
@@ -332,6 +356,11 @@ impl FakeKubelet {
     /// Pods that are played, by namespace and name.
     pub fn pods(&self) -> Vec<PodView> {
         self.world.views()
+    }
+
+    /// The newest ends, oldest first.
+    pub fn ends(&self) -> Vec<End> {
+        lock(&self.world.ends).iter().cloned().collect()
     }
 
     /// A pod's container ends with this code; 0 is the end of its work. `false`: there is no such pod.

@@ -1,10 +1,11 @@
 //! A worker's port 9090 on its pod's own address. It ends with its process: connections break, the port refuses.
 
-use super::handle::Handle;
+use super::handle::{Handle, Order};
+use super::{End, World};
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -29,13 +30,19 @@ struct Poll {
     wait_seconds: u64,
 }
 
+#[derive(Deserialize)]
+struct Ending {
+    reason: String,
+}
+
 /// Serves until it is dropped.
-pub(super) async fn serve(listener: TcpListener, handle: Arc<Handle>) {
+pub(super) async fn serve(listener: TcpListener, world: Arc<World>, handle: Arc<Handle>) {
     let app = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
         .route("/status", get(status))
-        .with_state(Arc::clone(&handle));
+        .with_state(Arc::clone(&handle))
+        .route("/stop", post(stop).with_state((world, Arc::clone(&handle))));
     let mut connections = JoinSet::new();
     loop {
         let accepted = listener.accept().await;
@@ -73,6 +80,25 @@ async fn ready(State(handle): State<Arc<Handle>>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
     "ready\n".into_response()
+}
+
+/// The session's owner ends it: the container is done, as the real one's is some seconds later.
+async fn stop(
+    State((world, handle)): State<(Arc<World>, Arc<Handle>)>,
+    Query(Ending { reason }): Query<Ending>,
+    headers: HeaderMap,
+) -> StatusCode {
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let token = authorization.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    match handle.end(token) {
+        None => return StatusCode::UNAUTHORIZED,
+        Some(None) => {}
+        Some(Some(session)) => {
+            world.note_end(End { session, pod: handle.name.clone(), reason });
+            let _ = handle.orders.try_send(Order::Exit(0));
+        }
+    }
+    StatusCode::ACCEPTED
 }
 
 /// Answers at once when the report is not the one of `since`, else after a change or `waitSeconds`.

@@ -153,7 +153,7 @@ impl Actor {
         while self.page.join_next().await.is_some() {}
         match TcpListener::bind((self.handle.ip.as_str(), page::PORT)).await {
             Ok(listener) => {
-                self.page.spawn(page::serve(listener, Arc::clone(&self.handle)));
+                self.page.spawn(page::serve(listener, Arc::clone(&self.world), Arc::clone(&self.handle)));
             }
             Err(error) => {
                 tracing::error!(pod = self.handle.name, ip = self.handle.ip, "cannot listen: {error}")
