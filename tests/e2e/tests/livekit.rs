@@ -224,6 +224,19 @@ async fn an_egress_whose_session_is_unknown_is_stopped_at_the_next_start() {
     studio.until_quiet().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_in_mid_meeting_ends_the_egress_too() {
+    let studio = Studio::open(1.0).await.unwrap();
+    let (program, session, _) = in_mid_meeting(&studio).await.unwrap();
+    let url = format!("{}{}/transcript", program.url, path(&session));
+    let erased = reqwest::Client::new().delete(&url).send().await.unwrap();
+    assert_eq!(erased.status(), 202);
+    assert!(studio.running().is_empty(), "{:?}", studio.running());
+    assert_eq!(reqwest::get(&url).await.unwrap().status(), 410);
+    let over = program.get(&path(&session)).await.unwrap();
+    assert!(over["completedAt"].is_string(), "{over}");
+}
+
 #[tokio::test]
 async fn a_loopback_address_for_a_livekit_elsewhere_is_said_at_the_start_and_in_the_session() {
     let place = Place::new().unwrap();

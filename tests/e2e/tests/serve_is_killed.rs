@@ -1,5 +1,5 @@
 //! `kill -9` of `serve` at seeded moments, again and again, while sessions with egresses of a simulated LiveKit begin, run and
-//! end. No egress stays behind, every transcript has the offsets 1…n, each segment once, and one end.
+//! end. No egress stays behind, none is started twice for one attempt, every transcript has the offsets 1…n, each segment once, and one end.
 //!
 //! `ROOMSCRIBE_SEED=n` plays other moments, `ROOMSCRIBE_KILLS=n` more of them.
 
@@ -8,9 +8,9 @@
 use fastrand::Rng;
 use roomscribe_e2e::livekit::{ROOM, Studio, is_running, path, speaker, start};
 use roomscribe_e2e::{Place, Program, Viewer};
-use roomscribe_sims::livekit::Faults;
+use roomscribe_sims::livekit::{Faults, Truth};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
@@ -20,7 +20,7 @@ const MACHINES: u64 = 2;
 /// LiveKit's clock, and the meeting, run so much faster.
 const SPEED: f64 = 10.0;
 /// On a busy machine nothing may be heard for a while, and while a lost start is looked for.
-const LONGEST_CALM: Duration = Duration::from_secs(2);
+const LONGEST_CALM: Duration = Duration::from_secs(1);
 /// Everything has ended by then.
 const LONGEST_END: Duration = Duration::from_secs(60);
 
@@ -159,10 +159,23 @@ async fn whenever_serve_is_killed_no_egress_is_left_and_no_offset_is_missing() {
         begun.elapsed()
     );
     assert!(left.is_empty(), "seed {seed}: egresses outlive their sessions: {left:?}");
+    let asked = attempts(&studio.livekit.egresses());
+    let twice: Vec<_> = asked.iter().filter(|(_, egresses)| **egresses > 1).collect();
+    assert!(twice.is_empty(), "seed {seed}: an attempt was started twice: {twice:?}");
     assert!(
         studio.livekit.egresses().len() > 5 && finals > 20,
         "seed {seed}: nothing happened that could go wrong"
     );
+}
+
+/// How many egresses each session and attempt had; both stand in the RTMP URL before its key.
+fn attempts(egresses: &[Truth]) -> BTreeMap<String, usize> {
+    let mut attempts = BTreeMap::new();
+    for output in egresses.iter().flat_map(|egress| &egress.outputs) {
+        let (target, _) = output.url.rsplit_once('/').unwrap();
+        *attempts.entry(target.to_owned()).or_default() += 1;
+    }
+    attempts
 }
 
 /// Viewers check the offsets themselves.
