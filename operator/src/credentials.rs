@@ -2,6 +2,7 @@
 
 use crate::api::{self, Error};
 use crate::cells::lock;
+use crate::children;
 use crate::observe::address;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -35,12 +36,41 @@ pub struct Found {
 pub struct Own {
     /// LiveKit's settings, when given.
     pub livekit: Option<roomscribe_livekit::Credentials>,
-    /// There is a speech key, or the speech service needs none.
-    pub speech: bool,
+    /// Its speech service.
+    pub speech: OwnSpeech,
     /// Changes with the keys.
     pub version: u64,
     /// Calls a second and at once to one project.
     pub rate: (f64, f64),
+}
+
+/// The speech service that the operator was installed with.
+pub struct OwnSpeech {
+    /// Base URL.
+    pub api_url: String,
+    /// There is a key.
+    pub has_key: bool,
+}
+
+impl OwnSpeech {
+    /// What a session without a key of its own lacks: the installation's goes to the installation's service only, and a
+    /// worker that has none for Gladia ends with 64 again and again. The words follow "add".
+    fn lacks(&self, api_url: Option<&str>) -> Option<&'static str> {
+        let url = api_url.unwrap_or(&self.api_url);
+        match (needs_key(url), children::same_url(url, &self.api_url), self.has_key) {
+            (false, ..) | (true, true, true) => None,
+            (true, true, false) => Some("GLADIA_API_KEY to the operator, or speech.secretRef to the session"),
+            (true, false, _) => Some(
+                "speech.secretRef to the session, or leave speech.apiUrl out: Gladia needs a key, and the operator's is for its own speech service only",
+            ),
+        }
+    }
+}
+
+/// As the worker decides it (`worker/src/speech_http.rs`).
+fn needs_key(api_url: &str) -> bool {
+    let url = reqwest::Url::parse(api_url).ok();
+    url.and_then(|url| url.host_str().map(|host| host.ends_with("gladia.io"))).unwrap_or(false)
 }
 
 /// Keeps one client per LiveKit project, so that all its sessions share one token bucket.
@@ -123,20 +153,17 @@ impl Vault {
         version: &mut DefaultHasher,
     ) -> Result<Option<Secrets>, Error> {
         let Some(reference) = &session.spec.speech.secret_ref else {
-            let missing = !self.own.speech && session.spec.speech.api_url.is_none();
-            let mend = "GLADIA_API_KEY to the operator, or speech.secretRef to the session";
-            return Ok(missing.then(|| Secrets::KeyMissing(mend.into())));
+            let lack = self.own.speech.lacks(session.spec.speech.api_url.as_deref());
+            return Ok(lack.map(|lack| Secrets::KeyMissing(lack.into())));
         };
-        let Some(secret) = api::bounded("get a Secret", secrets.get_opt(&reference.name)).await? else {
-            return Ok(Some(Secrets::Missing(reference.name.clone())));
-        };
-        match value(&secret, &reference.key) {
-            Some(key) => {
+        let secret = api::bounded("get a Secret", secrets.get_opt(&reference.name)).await?;
+        Ok(match values(secret.as_ref(), &reference.name, [reference.key.as_str()]) {
+            Ok(key) => {
                 key.hash(version);
-                Ok(None)
+                None
             }
-            None => Ok(Some(Secrets::KeyMissing(format!("{}/{}", reference.name, reference.key)))),
-        }
+            Err(refused) => Some(refused),
+        })
     }
 
     fn project(&self, key: &str, livekit: roomscribe_livekit::Credentials) -> Result<Project, String> {
@@ -169,23 +196,33 @@ async fn livekit(
     name: &str,
     version: &mut DefaultHasher,
 ) -> Result<Result<LiveKit, Secrets>, Error> {
-    let Some(secret) = api::bounded("get a Secret", secrets.get_opt(name)).await? else {
-        return Ok(Err(Secrets::Missing(name.into())));
-    };
-    let mut values = Vec::new();
-    for key in ["url", "apiKey", "apiSecret"] {
-        match value(&secret, key) {
-            Some(value) => values.push(value),
-            None => return Ok(Err(Secrets::KeyMissing(format!("{name}/{key}")))),
-        }
-    }
-    values.hash(version);
-    let [url, api_key, api_secret] = <[String; 3]>::try_from(values).unwrap_or_default();
+    let secret = api::bounded("get a Secret", secrets.get_opt(name)).await?;
+    Ok(livekit_of(secret.as_ref(), name).inspect(|(_, credentials)| {
+        [&credentials.url, &credentials.api_key, &credentials.api_secret].hash(version);
+    }))
+}
+
+fn livekit_of(secret: Option<&Secret>, name: &str) -> Result<LiveKit, Secrets> {
+    let [url, api_key, api_secret] = values(secret, name, ["url", "apiKey", "apiSecret"])?;
     // The secret is part of the key: a rotated one is another client.
     let mut hash = DefaultHasher::new();
     (&url, &api_key, &api_secret).hash(&mut hash);
     let key = format!("{url} {api_key} {:016x}", hash.finish());
-    Ok(Ok((key, roomscribe_livekit::Credentials { url, api_key, api_secret })))
+    Ok((key, roomscribe_livekit::Credentials { url, api_key, api_secret }))
+}
+
+/// The values of these keys, or what to tell people of the first that cannot be used.
+fn values<const N: usize>(
+    secret: Option<&Secret>,
+    name: &str,
+    keys: [&str; N],
+) -> Result<[String; N], Secrets> {
+    let secret = secret.ok_or_else(|| Secrets::Missing(name.into()))?;
+    let mut values = [const { String::new() }; N];
+    for (place, key) in values.iter_mut().zip(keys) {
+        *place = value(secret, key).ok_or_else(|| Secrets::KeyMissing(format!("{name}/{key}")))?;
+    }
+    Ok(values)
 }
 
 fn value(secret: &Secret, key: &str) -> Option<String> {
@@ -199,4 +236,78 @@ pub fn version_of(words: &[&str]) -> u64 {
     let mut hash = DefaultHasher::new();
     words.hash(&mut hash);
     hash.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::ByteString;
+
+    const GLADIA: &str = "https://api.gladia.io";
+    const OTHER: &str = "http://speech.speech.svc:8080";
+
+    fn own(api_url: &str, has_key: bool) -> OwnSpeech {
+        OwnSpeech { api_url: api_url.into(), has_key }
+    }
+
+    fn secret(data: &[(&str, &str)]) -> Secret {
+        let data = data.iter().map(|(key, value)| ((*key).into(), ByteString(value.as_bytes().to_vec())));
+        Secret { data: Some(data.collect()), ..Secret::default() }
+    }
+
+    #[test]
+    fn a_session_at_gladia_without_a_key_is_refused_where_the_operator_s_is_for_another_service() {
+        for has_key in [true, false] {
+            for url in [GLADIA, "https://api.gladia.io/", "https://eu.API.gladia.io"] {
+                let lack = own(OTHER, has_key).lacks(Some(url));
+                assert!(lack.is_some_and(|lack| lack.starts_with("speech.secretRef")), "{url}: {lack:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_operator_s_key_opens_its_own_service_however_it_is_written() {
+        for url in [None, Some(GLADIA), Some("https://api.gladia.io/")] {
+            assert_eq!(own(GLADIA, true).lacks(url), None);
+            let lack = own(GLADIA, false).lacks(url);
+            assert!(lack.is_some_and(|lack| lack.starts_with("GLADIA_API_KEY")), "{url:?}: {lack:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_not_gladia_s_needs_no_key_as_far_as_we_know() {
+        assert_eq!(own(GLADIA, false).lacks(Some(OTHER)), None);
+        assert_eq!(own(OTHER, false).lacks(None), None);
+        assert_eq!(own(OTHER, false).lacks(Some("https://speech.example.com")), None);
+    }
+
+    #[test]
+    fn a_secret_that_lacks_something_is_named_with_the_key() {
+        let whole = secret(&[("url", "wss://lk "), ("apiKey", "k"), ("apiSecret", "s3cret\n")]);
+        let (key, found) = livekit_of(Some(&whole), "lk").unwrap();
+        assert_eq!(
+            (found.url.as_str(), found.api_key.as_str(), found.api_secret.as_str()),
+            ("wss://lk", "k", "s3cret")
+        );
+        assert!(key.starts_with("wss://lk k ") && !key.contains("s3cret"), "{key}");
+        assert_eq!(livekit_of(None, "lk").err(), Some(Secrets::Missing("lk".into())));
+        for broken in [
+            secret(&[("url", "wss://lk"), ("apiSecret", "s")]),
+            secret(&[("url", "wss://lk"), ("apiKey", " \n"), ("apiSecret", "s")]),
+        ] {
+            assert_eq!(livekit_of(Some(&broken), "lk").err(), Some(Secrets::KeyMissing("lk/apiKey".into())));
+        }
+        assert_eq!(
+            values(Some(&Secret::default()), "g", ["key"]).err(),
+            Some(Secrets::KeyMissing("g/key".into()))
+        );
+    }
+
+    #[test]
+    fn a_rotated_secret_is_another_project_and_the_same_one_is_the_same() {
+        let with = |secret: &Secret| livekit_of(Some(secret), "lk").map(|(key, _)| key).ok();
+        let of = |api_secret| secret(&[("url", "wss://lk"), ("apiKey", "k"), ("apiSecret", api_secret)]);
+        assert_eq!(with(&of("a")), with(&of("a")));
+        assert_ne!(with(&of("a")), with(&of("b")));
+    }
 }

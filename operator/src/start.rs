@@ -2,7 +2,7 @@
 
 use crate::children::{Hidden, IngestDefaults, Installation, LogSettings, SpeechDefaults, WorkerDefaults};
 use crate::context::Context;
-use crate::credentials::{Own, Vault, version_of};
+use crate::credentials::{Own, OwnSpeech, Vault, version_of};
 use crate::http::Shown;
 use crate::index::Index;
 use crate::leader::{Leader, LeaseSettings};
@@ -176,10 +176,9 @@ fn own(args: &Args) -> Own {
         api_key: args.livekit_api_key.clone(),
         api_secret: args.livekit_api_secret.clone(),
     });
-    let keyless = args.gladia_api_url.trim_end_matches('/') != "https://api.gladia.io";
     Own {
         livekit,
-        speech: keyless || !args.gladia_api_key.is_empty(),
+        speech: OwnSpeech { api_url: args.gladia_api_url.clone(), has_key: !args.gladia_api_key.is_empty() },
         version: version_of(&[&args.livekit_api_key, &args.livekit_api_secret, &args.gladia_api_key]),
         rate: (args.livekit_rate, args.livekit_burst),
     }

@@ -14,7 +14,7 @@ pub use installation::{
     IngestDefaults, Installation, LogSettings, Secret as Hidden, SpeechDefaults, WorkerDefaults,
 };
 pub use pod::pod;
-pub use secret::secret;
+pub use secret::{same_url, secret};
 pub use service::{refused_annotations, service};
 pub use session_file::session_file;
 
