@@ -2,7 +2,7 @@
 
 use crate::publisher::Publisher;
 use crate::stage::{Speech, Stage, Worker};
-use crate::tones::{check, numbers};
+use crate::tones::{check, encode, numbers};
 use roomscribe_sims::rtmp_client::{Client, target};
 use serde_json::json;
 use std::process::Stdio;
@@ -129,6 +129,25 @@ async fn video_beside_the_audio_is_thrown_away_without_holding_the_audio_up() {
     stage.until_events(|events| numbers(events) == [0]).await;
     assert!(worker.metric("roomscribe_worker_rtmp_bytes_total").await > 500_000, "there was no video");
     assert!(worker.memory("VmHWM:") < BOUNDED);
+}
+
+#[tokio::test]
+async fn aac_that_ffmpeg_only_copies_is_heard_without_a_complaint() {
+    let speech = Speech::start(json!({}));
+    let stage = Stage::new(&speech.url());
+    let worker = stage.worker().await;
+    let file = stage.dir.path().join("tones.aac");
+    std::fs::write(&file, encode(4.5)).unwrap();
+    // An ADTS file has no AudioSpecificConfig: ffmpeg sends an empty AAC header first and the true one with the first frame.
+    let _ffmpeg = ffmpeg(&["-re", "-i", file.to_str().unwrap(), "-c", "copy"], &stage.url(1)).await;
+    stage.until_events(|events| numbers(events).contains(&1)).await;
+    assert!(
+        stage.events().iter().all(|event| event["reason"] != "UnsupportedAudio"),
+        "{:#?}",
+        stage.events()
+    );
+    assert!(!stage.stderr().contains("AAC header"), "{}", stage.stderr());
+    assert_eq!(worker.status().await["lastError"], json!(null));
 }
 
 #[tokio::test]

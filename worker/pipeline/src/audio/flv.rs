@@ -17,7 +17,8 @@ pub(crate) enum Body<'a> {
 pub(crate) fn read(body: &[u8]) -> Body<'_> {
     match body {
         [first, ..] if first >> 4 != 10 => Body::Other(name(first >> 4)),
-        [_, 0, config @ ..] => Body::Header(config),
+        // An empty header says nothing yet: ffmpeg sends one when it copies ADTS, and the true one with the first frame.
+        [_, 0, config @ ..] if !config.is_empty() => Body::Header(config),
         [_, 1, frame @ ..] if !frame.is_empty() => Body::Frame(frame),
         _ => Body::Nothing,
     }
@@ -46,7 +47,7 @@ mod tests {
         assert_eq!(read(&[0xaf, 1, 0x21]), Body::Frame(&[0x21]));
         assert_eq!(read(&[0x2f, 1]), Body::Other("MP3"));
         assert_eq!(read(&[0x90, b'm', b'p', b'4', b'a']), Body::Other("enhanced RTMP audio"));
-        for nothing in [&[][..], &[0xaf], &[0xaf, 1], &[0xaf, 2, 3]] {
+        for nothing in [&[][..], &[0xaf], &[0xaf, 0], &[0xaf, 1], &[0xaf, 2, 3]] {
             assert_eq!(read(nothing), Body::Nothing, "{nothing:?}");
         }
     }
