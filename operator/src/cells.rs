@@ -2,9 +2,11 @@
 
 use crate::credentials::Found;
 use crate::workers::Polls;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use roomscribe_calls::Desk;
-use roomscribe_crds::TranscriptionSession;
 use roomscribe_crds::reason::Reason;
+use roomscribe_crds::{TranscriptionSession, TranscriptionSessionStatus};
+use roomscribe_plan::Intent;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -23,7 +25,12 @@ pub struct Cell {
     pub refused: Mutex<Option<(Reason, String)>>,
     /// Its credentials, and when they were looked up.
     pub found: Mutex<Option<(Instant, Found)>>,
+    /// Attempt and selection that were applied last, and when: a watch that lags does not make it again.
+    pub made: Mutex<Option<(u32, u32, Instant)>>,
+    /// When words were written last.
+    pub wrote_at: Mutex<Option<Instant>>,
     own: Mutex<Own>,
+    doubted: Mutex<Option<(Intent, Time)>>,
 }
 
 #[derive(Default)]
@@ -44,6 +51,23 @@ impl Cell {
             (Some(newest), true) if newest.metadata.uid == seen.metadata.uid => newest.clone(),
             _ => seen,
         }
+    }
+
+    /// A status that was to hold this intent was sent, and nobody knows what has become of it: kube repeats a write whose
+    /// answer was lost, and the second one is a conflict with the first.
+    pub fn doubt(&self, intent: Option<&Intent>, at: Option<&Time>) {
+        *lock(&self.doubted) = intent.cloned().zip(at.cloned());
+    }
+
+    /// The intent of a write that was doubted, when the resource shows it after all. Its time is ours to the nanosecond, so
+    /// nobody else has written it, and this process has begun nothing for it.
+    pub fn proved(&self, status: &TranscriptionSessionStatus) -> Option<Intent> {
+        let mut doubted = lock(&self.doubted);
+        let shown = status.attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(0);
+        // A watch that lags shows the status before: it proves nothing yet.
+        let (intent, at) = doubted.take_if(|(intent, _)| shown >= intent.attempt)?;
+        let ours = shown == intent.attempt && status.intent_at.as_ref() == Some(&at);
+        ours.then_some(intent)
     }
 
     /// We have written over `before`, and the API server answered with `after`.
@@ -127,5 +151,28 @@ mod tests {
         let cell = Cell::default();
         cell.wrote(&version("1"), version("1"));
         assert_eq!(newest(&cell, "1"), "1");
+    }
+
+    #[test]
+    fn an_intent_whose_write_was_doubted_is_ours_when_the_resource_shows_it_and_only_then() {
+        use k8s_openapi::jiff::Timestamp;
+        use roomscribe_plan::How;
+        let at = |nanosecond| Time(Timestamp::from_nanosecond(nanosecond).unwrap());
+        let intent = Intent { attempt: 2, how: How::Start };
+        let status = |attempt, at: Time| TranscriptionSessionStatus {
+            attempt: Some(attempt),
+            intent_at: Some(at),
+            ..TranscriptionSessionStatus::default()
+        };
+        let cell = Cell::default();
+        for (shown, proved) in
+            [(status(2, at(7)), Some(intent.clone())), (status(2, at(8)), None), (status(3, at(7)), None)]
+        {
+            cell.doubt(Some(&intent), Some(&at(7)));
+            // The watch lags: the doubt stays.
+            assert_eq!(cell.proved(&status(1, at(3))), None);
+            assert_eq!(cell.proved(&shown), proved);
+            assert_eq!(cell.proved(&shown), None);
+        }
     }
 }

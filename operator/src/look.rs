@@ -17,8 +17,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Secrets of a session are read at most so often.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Secrets of a session are read at most so often; somebody may be waiting for one that was just made.
+const LOOK_AGAIN: Duration = Duration::from_secs(8);
 
 /// Observes one session; what others have been allowed is added by [`decide`].
 ///
@@ -39,6 +39,9 @@ pub async fn observe(
     let changed: Arc<dyn Fn() + Send + Sync> = Arc::new(move || woken.0.wake(woken.1.clone()));
     cell.polls.follow(&context.http, &targets, &changed);
     let found = credentials(context, session, cell).await?;
+    if let Some(intent) = cell.proved(&own.status) {
+        cell.desk.intends(intent);
+    }
     let (livekit, memory) = cell.desk.observed();
     let observed = Observed {
         session: own,

@@ -51,12 +51,12 @@ async fn round(seen: Arc<TranscriptionSession>, context: &Context) -> Result<Act
         );
         return Ok(Action::requeue(AFTER_ERROR));
     }
+    tracing::debug!(session = uid, actions = ?plan.actions, wake_at = ?plan.wake_at, "planned");
     let wake_at = plan.wake_at;
-    Round { context, cell: &cell, session, observed: &observed, found: &found }.carry_out(plan).await?;
-    Ok(match wake_at {
-        Some(at) => Action::requeue(until(at)),
-        None => Action::await_change(),
-    })
+    let round = Round { context, cell: &cell, session, observed: &observed, found: &found };
+    let words = round.carry_out(plan).await?;
+    let next = wake_at.map(until).into_iter().chain(words).min();
+    Ok(next.map_or_else(Action::await_change, Action::requeue))
 }
 
 fn until(at: Timestamp) -> Duration {

@@ -4,7 +4,9 @@ use crate::project::Project;
 use crate::seen;
 use k8s_openapi::jiff::Timestamp;
 use roomscribe_livekit::ApiError;
-use roomscribe_plan::{Action, Ask, Known, Listing, LiveKit, LiveKitError, Memory, StartCall, StartOutcome};
+use roomscribe_plan::{
+    Action, Ask, Intent, Known, Listing, LiveKit, LiveKitError, Memory, StartCall, StartOutcome,
+};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -48,6 +50,11 @@ impl Desk {
         let start = state.memory.start.take();
         state.memory = memory;
         state.memory.start = start;
+    }
+
+    /// This process has written the intent, though the answer to the write was lost.
+    pub fn intends(&self, intent: Intent) {
+        self.lock().memory.intent = Some(intent);
     }
 
     /// A listing that somebody else has asked for (the minute's unfiltered one).

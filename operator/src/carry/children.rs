@@ -11,11 +11,20 @@ use roomscribe_crds::reason::Reason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+/// What was made is shown by the watch within this, or is made again.
+const WATCH_LAG: Duration = Duration::from_secs(3);
 
 /// Session file, Service and pod. A pod that is there stays as it is: a running session keeps its image.
 pub(super) async fn ensure(round: &Round<'_>, attempt: u32, selects: u32) -> Result<(), Error> {
+    let made = *lock(&round.cell.made);
+    if made.is_some_and(|(a, s, at)| (a, s) == (attempt, selects) && at.elapsed() < WATCH_LAG) {
+        return Ok(());
+    }
     let made = make(round, attempt, selects).await;
     *lock(&round.cell.refused) = made.as_ref().err().and_then(refusal);
+    *lock(&round.cell.made) = made.as_ref().ok().map(|()| (attempt, selects, Instant::now()));
     made
 }
 
@@ -92,10 +101,13 @@ pub(super) async fn delete_pods(round: &Round<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The Service, which may cost money, and the Secret, which nobody needs any more.
-pub(super) async fn delete_rest(round: &Round<'_>) -> Result<(), Error> {
-    delete::<Secret>(round, "delete the session's Secret").await?;
+pub(super) async fn delete_service(round: &Round<'_>) -> Result<(), Error> {
     delete::<Service>(round, "delete the session's Service").await
+}
+
+/// It holds the speech key; a process that died may have made nothing but it.
+pub(super) async fn delete_secret(round: &Round<'_>) -> Result<(), Error> {
+    delete::<Secret>(round, "delete the session's Secret").await
 }
 
 async fn delete<K>(round: &Round<'_>, what: &'static str) -> Result<(), Error>

@@ -3,6 +3,7 @@
 mod children;
 mod ending;
 mod session;
+mod spacing;
 mod tell;
 
 use crate::api::Error;
@@ -17,6 +18,7 @@ use roomscribe_crds::TranscriptionSession;
 use roomscribe_crds::reason::Reason;
 use roomscribe_plan::{Action, Observed, Plan, Planned};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One round of one session.
 pub struct Round<'a> {
@@ -33,26 +35,40 @@ pub struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Status first: what follows rests on it. Then the actions in order; a failed one ends the round.
+    /// Status first: what follows rests on it. Then the actions in order; a failed one ends the round. The answer is when to
+    /// come back for words that were not written yet.
     ///
     /// # Errors
     /// [`Error`]; the next round sees what has become of it.
-    pub async fn carry_out(mut self, plan: Plan) -> Result<(), Error> {
-        if plan.status != self.observed.session.status {
-            self.session = session::write_status(&self, &plan).await?;
+    pub async fn carry_out(mut self, plan: Plan) -> Result<Option<Duration>, Error> {
+        let later = spacing::later(self.cell, &self.observed.session.status, &plan);
+        if later.is_none() && plan.status != self.observed.session.status {
+            self.session = match session::write_status(&self, &plan).await {
+                Ok(written) => written,
+                Err(error) => {
+                    self.cell.doubt(plan.memory.intent.as_ref(), plan.status.intent_at.as_ref());
+                    return Err(error);
+                }
+            };
         }
         self.cell.desk.adopt(plan.memory);
         for planned in &plan.actions {
-            self.one(planned).await?;
+            // An event tells of a change of the status, and comes with it.
+            if later.is_none() || !matches!(planned.action, Action::Event { .. }) {
+                self.one(planned).await?;
+            }
         }
-        Ok(())
+        Ok(later)
     }
 
     async fn one(&mut self, planned: &Planned) -> Result<(), Error> {
         let Planned { action, why } = planned;
         match action {
             Action::AddFinalizer => self.session = session::set_finalizer(self, true).await?,
-            Action::RemoveFinalizer => self.session = session::set_finalizer(self, false).await?,
+            Action::RemoveFinalizer => {
+                children::delete_secret(self).await?;
+                self.session = session::set_finalizer(self, false).await?;
+            }
             Action::DeleteSession => session::delete(self).await?,
             // The status is written already; the attempt itself is begun by the next round.
             Action::WriteIntent { .. } => self.wake(),
@@ -62,8 +78,13 @@ impl Round<'_> {
                 ending::tell(self, *reason).await;
                 children::delete_pods(self).await?;
             }
-            Action::DeleteService => children::delete_rest(self).await?,
-            Action::Event { kind, note } => tell::event(self, *kind, *why, note).await,
+            Action::DeleteService => children::delete_service(self).await?,
+            Action::Event { kind, note } => {
+                if *why == Reason::EgressCleanupAbandoned {
+                    self.context.metrics.cleanup_abandoned.inc();
+                }
+                tell::event(self, *kind, *why, note).await;
+            }
             Action::StartEgress { attempt } | Action::MoveEgress { to: attempt, .. } => {
                 if session::still_intends(self, *attempt).await? {
                     self.livekit(action);

@@ -2,12 +2,14 @@
 
 use super::{Round, tell};
 use crate::api::{self, Error};
+use crate::cells::lock;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use roomscribe_crds::{FINALIZER, TranscriptionSession};
 use roomscribe_plan::Plan;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Instant;
 
 fn sessions(round: &Round<'_>) -> Api<TranscriptionSession> {
     Api::namespaced(round.context.client.clone(), &round.namespace())
@@ -21,6 +23,7 @@ pub(super) async fn write_status(round: &Round<'_>, plan: &Plan) -> Result<Arc<T
     let call = async { sessions(round).replace_status(&name, &PostParams::default(), &session).await };
     let written = api::bounded("write the status", call).await?;
     round.context.metrics.status_writes.inc();
+    *lock(&round.cell.wrote_at) = Some(Instant::now());
     tell::steps(round, plan);
     Ok(round.cell.wrote(&round.session, written))
 }

@@ -37,7 +37,7 @@ pub(super) async fn event(round: &Round<'_>, kind: EventKind, why: Reason, note:
     }
 }
 
-/// Seconds from creation to each condition's first True, and cleanups that were given up.
+/// Seconds from creation to each condition's first True.
 pub(super) fn steps(round: &Round<'_>, plan: &Plan) {
     let before = &round.observed.session.status;
     let seconds = Timestamp::now().duration_since(round.observed.session.created_at).as_secs_f64();
@@ -54,8 +54,5 @@ pub(super) fn steps(round: &Round<'_>, plan: &Plan) {
             let step = crate::metrics::StepLabel { step: kind.as_str() };
             round.context.metrics.start_seconds.get_or_create(&step).observe(seconds);
         }
-    }
-    if plan.memory.abandoned && !round.observed.memory.abandoned {
-        round.context.metrics.cleanup_abandoned.inc();
     }
 }

@@ -26,6 +26,7 @@ mod machine;
 mod operator;
 mod program;
 mod proxy;
+pub mod scale;
 
 pub use api_server::ApiServer;
 pub use audit::{Request, Requests};

@@ -10,6 +10,9 @@ use roomscribe_crds::DesiredState;
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 
+/// While an egress ends, it is looked at so often.
+const STOP_LOOK_SECONDS: i64 = 2;
+
 /// Why it ends, and whether that is what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ending {
@@ -110,7 +113,7 @@ pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
     draft.wake_at(since + seconds(deadline));
     if !egresses_are_gone(draft, ending.reason) {
         if !late {
-            return draft.wake_in(5);
+            return draft.wake_in(STOP_LOOK_SECONDS);
         }
         abandon(draft);
     }
@@ -134,8 +137,11 @@ fn egresses_are_gone(draft: &mut Draft<'_>, why: Reason) -> bool {
         tell::record(draft, egress);
     }
     let calling = draft.call_is_open();
-    let nothing_live = draft.fresh_listing().map(|listing| listing.live().next().is_none());
-    if nothing_live.is_none() || draft.start_is_unknown() {
+    let listing = draft.fresh_listing();
+    let nothing_live = listing.map(|listing| listing.live().next().is_none());
+    // A stop takes a third of a second, so a listing in which it lives is old soon.
+    let old = listing.is_none_or(|listing| draft.since(listing.at) >= STOP_LOOK_SECONDS);
+    if draft.start_is_unknown() || (old && nothing_live != Some(true)) {
         draft.ask(Ask::Egresses, why);
     }
     nothing_live == Some(true) && !calling && !draft.start_is_unknown()

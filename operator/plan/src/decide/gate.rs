@@ -13,7 +13,8 @@ pub(super) fn open(draft: &mut Draft<'_>) -> bool {
     match refusal(draft) {
         Some((reason, message)) if !begun => {
             draft.set(ConditionType::Accepted, Verdict::False, reason, &message);
-            draft.wake_in(30);
+            // Nobody tells of a Secret that was just made.
+            draft.wake_in(10);
             false
         }
         Some((reason, message)) if matches!(reason, Reason::CredentialsRefused) => {

@@ -1,0 +1,74 @@
+//! Words of a status that may wait a second: a session on its way changes them a dozen times.
+
+use crate::cells::{Cell, lock};
+use roomscribe_crds::TranscriptionSessionStatus;
+use roomscribe_crds::condition::{self, ConditionType};
+use roomscribe_plan::Plan;
+use std::time::Duration;
+
+/// Between two writes of words.
+const SPACING: Duration = Duration::from_secs(1);
+
+/// How long the write of this plan's status may still wait; `None`: it is due, or there is nothing to write.
+pub(super) fn later(cell: &Cell, before: &TranscriptionSessionStatus, plan: &Plan) -> Option<Duration> {
+    if plan.status == *before || !is_words(before, &plan.status) {
+        return None;
+    }
+    let wrote_at = *lock(&cell.wrote_at);
+    SPACING.checked_sub(wrote_at?.elapsed()).filter(|left| !left.is_zero())
+}
+
+/// Nothing rests on the difference: no attempt, no end, no change of Ready or of what people asked for.
+fn is_words(before: &TranscriptionSessionStatus, after: &TranscriptionSessionStatus) -> bool {
+    let verdict = |status: &TranscriptionSessionStatus, kind| {
+        condition::find(&status.conditions, kind).map(|condition| condition.status.clone())
+    };
+    let same = |kind| verdict(before, kind) == verdict(after, kind);
+    before.attempt == after.attempt
+        && before.completed_at == after.completed_at
+        && before.observed_generation == after.observed_generation
+        && [ConditionType::Accepted, ConditionType::Ready, ConditionType::Succeeded].into_iter().all(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+    use roomscribe_crds::condition::Verdict;
+    use roomscribe_crds::reason::Reason;
+    use roomscribe_plan::Memory;
+    use std::time::Instant;
+
+    fn status(ready: Verdict, reason: Reason) -> TranscriptionSessionStatus {
+        let mut status = TranscriptionSessionStatus::default();
+        let now = Time(Timestamp::UNIX_EPOCH);
+        condition::set(&mut status.conditions, ConditionType::Ready, ready, reason, "", None, &now);
+        status
+    }
+
+    fn plan(status: TranscriptionSessionStatus) -> Plan {
+        Plan { actions: Vec::new(), status, memory: Memory::default(), wake_at: None }
+    }
+
+    #[test]
+    fn words_wait_for_the_last_words_but_an_attempt_and_a_verdict_never_do() {
+        let cell = Cell::default();
+        *lock(&cell.wrote_at) = Some(Instant::now());
+        let before = status(Verdict::False, Reason::PodPending);
+        let words = status(Verdict::False, Reason::AddressPending);
+        assert!(later(&cell, &before, &plan(words.clone())).is_some());
+        assert_eq!(later(&cell, &before, &plan(before.clone())), None);
+        assert_eq!(later(&cell, &before, &plan(status(Verdict::True, Reason::Ready))), None);
+        let intent = TranscriptionSessionStatus { attempt: Some(1), ..words };
+        assert_eq!(later(&cell, &before, &plan(intent)), None);
+    }
+
+    #[test]
+    fn the_first_words_never_wait() {
+        let cell = Cell::default();
+        let (before, after) =
+            (status(Verdict::False, Reason::PodPending), status(Verdict::False, Reason::Starting));
+        assert_eq!(later(&cell, &before, &plan(after)), None);
+    }
+}

@@ -1,0 +1,235 @@
+//! Many sessions at once: how long each step takes, what it costs the API server, and how much memory the operator holds.
+
+use crate::{ApiServer, Operator, Requests};
+use anyhow::{Context, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use roomscribe_crds::condition::{self, ConditionType};
+use roomscribe_crds::{TranscriptionSession, TranscriptionSessionSpec};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+/// Creations under way at a time.
+const CREATORS: usize = 16;
+/// Steps in the order in which they come.
+const STEPS: [ConditionType; 4] = [
+    ConditionType::WorkerReady,
+    ConditionType::IngestReady,
+    ConditionType::EgressActive,
+    ConditionType::Ready,
+];
+
+/// What a run showed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scale {
+    /// Sessions.
+    pub sessions: usize,
+    /// Seconds from the first creation to the last Ready.
+    pub all_ready_seconds: f64,
+    /// Seconds that creating them took.
+    pub creating_seconds: f64,
+    /// Seconds from a session's creation to a step, by step.
+    pub steps: BTreeMap<&'static str, Spread>,
+    /// Writes of the operator per session until all were ready.
+    pub writes_per_session: f64,
+    /// The same by verb and resource.
+    pub writes: BTreeMap<String, f64>,
+    /// Writes in `steady_seconds` after that.
+    pub steady_writes: u64,
+    /// Length of the look at rest.
+    pub steady_seconds: u64,
+    /// Memory of the operator before and with all sessions, MB.
+    pub megabytes: (f64, f64),
+    /// What a thousand sessions add, MB.
+    pub megabytes_per_thousand: f64,
+    /// CPU seconds of the operator until all were ready.
+    pub cpu_seconds: f64,
+    /// Seconds from the first deletion to the last session gone.
+    pub all_gone_seconds: f64,
+}
+
+/// Of many values.
+#[derive(Debug, Serialize)]
+pub struct Spread {
+    /// Half of them are below.
+    pub p50: f64,
+    /// 99 of 100 are below.
+    pub p99: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// Creates so many sessions, waits until all are ready, rests, and deletes them. The rooms are named as the sessions:
+/// `scale-<n>`; somebody must be in each.
+///
+/// # Errors
+/// Something does not come in `patience`; with how far it was.
+pub async fn run(
+    api: &ApiServer,
+    operator: &Operator,
+    user: &str,
+    namespace: &str,
+    count: usize,
+    patience: Duration,
+) -> anyhow::Result<Scale> {
+    let client = api.client().await?;
+    let pid = operator.pid().context("the operator has ended")?;
+    let (before, first) = (resident(pid)?, api.requests(user)?);
+    let cpu = cpu_seconds(pid)?;
+    let begun = Instant::now();
+    let watching = tokio::spawn(watch(client.clone(), namespace.to_owned(), count, patience));
+    let created = create(&client, namespace, count).await?;
+    let creating_seconds = begun.elapsed().as_secs_f64();
+    let seen = watching.await??;
+    let all_ready_seconds = begun.elapsed().as_secs_f64();
+    let until_ready = api.requests(user)?.since(&first);
+    let (with, cpu_seconds) = (resident(pid)?, cpu_seconds(pid)? - cpu);
+    let (steady_writes, steady_seconds) = rest(api, user).await?;
+    let deleting = Instant::now();
+    delete(&client, namespace, patience).await?;
+    Ok(Scale {
+        sessions: count,
+        all_ready_seconds,
+        creating_seconds,
+        steps: spreads(&created, &seen),
+        writes_per_session: until_ready.writes() as f64 / count as f64,
+        writes: by_kind(&until_ready, count),
+        steady_writes,
+        steady_seconds,
+        megabytes: (before, with),
+        megabytes_per_thousand: (with - before) * 1000.0 / count as f64,
+        cpu_seconds,
+        all_gone_seconds: deleting.elapsed().as_secs_f64(),
+    })
+}
+
+async fn create(
+    client: &Client,
+    namespace: &str,
+    count: usize,
+) -> anyhow::Result<HashMap<String, Timestamp>> {
+    let api: Api<TranscriptionSession> = Api::namespaced(client.clone(), namespace);
+    let made = stream::iter(0..count).map(|number| {
+        let api = api.clone();
+        async move {
+            let name = format!("scale-{number}");
+            let session = TranscriptionSession::new(&name, TranscriptionSessionSpec::for_room(&name));
+            api.create(&PostParams::default(), &session).await?;
+            anyhow::Ok((name, Timestamp::now()))
+        }
+    });
+    made.buffer_unordered(CREATORS).try_collect().await
+}
+
+type Seen = HashMap<String, BTreeMap<&'static str, Timestamp>>;
+
+/// When each session's steps came, until all are ready.
+async fn watch(client: Client, namespace: String, count: usize, patience: Duration) -> anyhow::Result<Seen> {
+    let api: Api<TranscriptionSession> = Api::namespaced(client, &namespace);
+    let mut events = Box::pin(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
+    let (mut seen, mut ready) = (Seen::new(), 0);
+    let begun = Instant::now();
+    while ready < count {
+        let left = patience.saturating_sub(begun.elapsed());
+        let next = tokio::time::timeout(left, events.next()).await;
+        let session = next
+            .with_context(|| format!("{ready} of {count} ready after {patience:?}"))?
+            .context("the watch ended")??;
+        let conditions = session.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let steps = seen.entry(session.name_any()).or_default();
+        for step in STEPS {
+            let Some(condition) = condition::find(conditions, step).filter(|found| found.status == "True")
+            else {
+                continue;
+            };
+            // The operator's own time of the change, to the nanosecond.
+            let first = steps.insert(step.as_str(), condition.last_transition_time.0).is_none();
+            ready += usize::from(first && step == ConditionType::Ready);
+        }
+    }
+    Ok(seen)
+}
+
+/// Waits for the writes that follow from becoming ready, then counts for a while.
+async fn rest(api: &ApiServer, user: &str) -> anyhow::Result<(u64, u64)> {
+    const QUIET: Duration = Duration::from_secs(5);
+    const LOOK: Duration = Duration::from_secs(15);
+    let begun = Instant::now();
+    let mut before = api.requests(user)?;
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let now = api.requests(user)?;
+        if now.since(&before).writes() == 0 {
+            before = now;
+            break;
+        }
+        before = now;
+        ensure!(begun.elapsed() < Duration::from_secs(120), "the operator goes on writing: {before}");
+    }
+    tokio::time::sleep(LOOK).await;
+    Ok((api.requests(user)?.since(&before).writes(), LOOK.as_secs()))
+}
+
+async fn delete(client: &Client, namespace: &str, patience: Duration) -> anyhow::Result<()> {
+    let api: Api<TranscriptionSession> = Api::namespaced(client.clone(), namespace);
+    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    let begun = Instant::now();
+    loop {
+        let left = api.list_metadata(&ListParams::default()).await?.items.len();
+        if left == 0 {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < patience, "{left} sessions are still there after {patience:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn spreads(created: &HashMap<String, Timestamp>, seen: &Seen) -> BTreeMap<&'static str, Spread> {
+    let spread = |step: &ConditionType| {
+        let mut seconds: Vec<f64> = created
+            .iter()
+            .filter_map(|(name, at)| {
+                Some(seen.get(name)?.get(step.as_str())?.duration_since(*at).as_secs_f64().max(0.0))
+            })
+            .collect();
+        seconds.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let index = ((seconds.len() as f64 - 1.0) * share).round() as usize;
+            seconds.get(index).copied().unwrap_or(f64::NAN)
+        };
+        (step.as_str(), Spread { p50: at(0.5), p99: at(0.99), max: at(1.0) })
+    };
+    STEPS.iter().map(spread).collect()
+}
+
+fn by_kind(requests: &Requests, count: usize) -> BTreeMap<String, f64> {
+    let mut kinds = BTreeMap::new();
+    for (verb, resource, _, number) in requests.all() {
+        if !matches!(verb, "get" | "list" | "watch") && resource != "leases" {
+            *kinds.entry(format!("{verb} {resource}")).or_insert(0.0) += number as f64 / count as f64;
+        }
+    }
+    kinds
+}
+
+/// Resident memory of a process, MB.
+fn resident(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes / 1000.0)
+}
+
+/// User and system time of a process, seconds.
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    // utime and stime are fields 14 and 15 of the whole line; ticks are 1/100 s on every Linux that we run on.
+    Ok((ticks(11) + ticks(12)) / 100.0)
+}
