@@ -8,7 +8,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-build cluster-begin livekit-begin lint unit livekit api-server e2e browser deny bench fuzz soak generate fixtures sizes screenshots
+.PHONY: help demo test cluster-build cluster-begin livekit-begin lint unit livekit api-server operator-up operator-down e2e browser deny bench fuzz soak generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +52,16 @@ livekit: ## our LiveKit client on a real livekit-server, with participants of Li
 
 api-server: cluster-build ## the operator on a real API server and etcd
 	@$(NEED) cargo cc openssl unshare
+	@cargo build --locked -p roomscribe-operator
 	@$(STAGE) "real API server" cargo test --locked -p roomscribe-cluster
+
+operator-up: cluster-build ## API server, simulated LiveKit, played kubelet and the operator, to play with; prints KUBECONFIG
+	@$(NEED) cargo cc openssl unshare
+	@cargo build --locked -p roomscribe-operator -p roomscribe-cluster
+	@tests/cluster/operator-up.sh up $(CARGO_TARGET_DIR)/debug/operator_up
+
+operator-down: ## remove every trace of operator-up
+	@tests/cluster/operator-up.sh down
 
 e2e: ## the built binary, real publishers, real viewers
 	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip

@@ -48,6 +48,7 @@ reasons! {
     Unschedulable: "No node takes the worker pod.", "Add a node, or lower `spec.worker.resources`; the scheduler's words are in the message.";
     QuotaExceeded: "The namespace's quota refuses the pod or the Service.", "Raise the ResourceQuota, or stop another session.";
     ImagePullFailed: "The worker's image cannot be pulled.", "Check the image, its registry and the pull secret.";
+    WorkerRestarting: "The worker's container ended and is started again; `status.worker.lastExit` has its exit code.", "Nothing: the next egress follows by itself.";
     CrashLooping: "The worker's container ends again and again.", "Look at its last exit code in `status.worker.lastExit` and at its log.";
     Evicted: "The worker pod was evicted; another one takes over.", "Nothing.";
     NodeLost: "The worker's node does not answer; another pod takes over.", "Look after the node.";
@@ -106,6 +107,15 @@ impl Reason {
     pub fn needs_somebody(self) -> bool {
         let action = self.action();
         !(action.starts_with("Nothing") || action.starts_with("Wait;"))
+    }
+
+    /// What it means, and what to do about it where somebody must act: a condition's message.
+    pub fn sentence(self) -> String {
+        if self.needs_somebody() {
+            format!("{} {}", self.meaning(), self.action())
+        } else {
+            self.meaning().to_owned()
+        }
     }
 }
 

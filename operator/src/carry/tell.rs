@@ -4,8 +4,8 @@ use super::Round;
 use crate::api;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::Resource;
 use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt};
 use roomscribe_crds::condition::{self, ConditionType};
 use roomscribe_crds::reason::Reason;
 use roomscribe_plan::{EventKind, Plan};
@@ -13,8 +13,13 @@ use roomscribe_plan::{EventKind, Plan};
 /// The API's limit of an event's note, in bytes.
 const MAX_NOTE: usize = 1000;
 
-/// A Kubernetes event; one that cannot be written is no reason to stop.
+/// A log line and a Kubernetes event; one that cannot be written is no reason to stop.
 pub(super) async fn event(round: &Round<'_>, kind: EventKind, why: Reason, note: &str) {
+    let (namespace, name) = (round.namespace(), round.session.name_any());
+    match kind {
+        EventKind::Normal => tracing::info!(namespace, name, reason = why.as_str(), "{note}"),
+        EventKind::Warning => tracing::warn!(namespace, name, reason = why.as_str(), "{note}"),
+    }
     let type_ = match kind {
         EventKind::Normal => EventType::Normal,
         EventKind::Warning => EventType::Warning,

@@ -131,6 +131,11 @@ impl Operator {
         Ok(page.lines().filter(wanted).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
+    /// Where its log is.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Its log so far.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

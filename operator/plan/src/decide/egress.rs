@@ -44,7 +44,7 @@ pub(super) fn ensure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
 
 fn blocked(draft: &mut Draft<'_>, reason: Reason, seconds: i64) {
     draft.ask(Ask::Egresses, reason);
-    draft.egress_word = (Verdict::Unknown, reason, reason.action().into());
+    draft.egress_word = (Verdict::Unknown, reason, reason.sentence());
     draft.wake_in(seconds);
 }
 
@@ -95,12 +95,12 @@ fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>
     }
     match suspicion(draft, egress, listening) {
         Some(reason) => {
-            draft.egress_word = (Verdict::False, reason, reason.action().into());
+            draft.egress_word = (Verdict::False, reason, reason.sentence());
             intend(draft, listening, How::Start, reason);
         }
         None if draft.observed.worker.is_none() => {
             draft.egress_word =
-                (Verdict::Unknown, Reason::WorkerUnreachable, Reason::WorkerUnreachable.action().into());
+                (Verdict::Unknown, Reason::WorkerUnreachable, Reason::WorkerUnreachable.sentence());
             draft.wake_in(10);
         }
         None => {}
@@ -202,7 +202,7 @@ fn begin(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
         draft.memory.room_looks += u32::from(draft.memory.room_looked_at != looked);
         draft.memory.room_looked_at = looked;
         let at = backoff::room(draft.memory.room_looks, draft.now);
-        draft.egress_word = (Verdict::False, Reason::WaitingForRoom, Reason::WaitingForRoom.action().into());
+        draft.egress_word = (Verdict::False, Reason::WaitingForRoom, Reason::WaitingForRoom.sentence());
         draft.wake_at(at);
         return;
     };
@@ -218,7 +218,7 @@ fn begin(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
 
 fn unknown(draft: &mut Draft<'_>) {
     draft.ask(Ask::Egresses, Reason::StartUnknown);
-    draft.egress_word = (Verdict::Unknown, Reason::StartUnknown, Reason::StartUnknown.meaning().into());
+    draft.egress_word = (Verdict::Unknown, Reason::StartUnknown, Reason::StartUnknown.sentence());
     draft.wake_in(5);
 }
 

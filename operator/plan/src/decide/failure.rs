@@ -95,7 +95,7 @@ pub(super) fn last(draft: &mut Draft<'_>) -> Reason {
         (Some(StartOutcome::RoomMissing), None) => (Reason::WaitingForRoom, String::new()),
         _ => (Reason::Starting, String::new()),
     };
-    let message = if message.is_empty() { reason.action().to_owned() } else { message };
+    let message = if message.is_empty() { reason.sentence() } else { message };
     draft.egress_word = (Verdict::False, reason, message);
     reason
 }

@@ -63,6 +63,7 @@ pub(super) fn running(draft: &mut Draft<'_>) {
     let before =
         condition::find(&draft.status.conditions, ConditionType::Ready).map(|old| old.reason.clone());
     degraded(draft);
+    records(draft);
     let ready = words::ready(draft, &words);
     draft.set(ConditionType::Ready, ready.0, ready.1, &ready.2);
     let once = finish::was_ready(draft) || ready.0 == Verdict::True;
@@ -75,6 +76,15 @@ pub(super) fn running(draft: &mut Draft<'_>) {
         let kind = if ready.1.needs_somebody() { EventKind::Warning } else { EventKind::Normal };
         let note = if ready.2.is_empty() { ready.1.meaning().to_owned() } else { ready.2 };
         draft.act(Action::Event { kind, note }, ready.1);
+    }
+}
+
+/// What a listing says of egresses that the status names already: an older one has ended meanwhile.
+fn records(draft: &mut Draft<'_>) {
+    let Known::Known(listing) = &draft.observed.livekit.egresses else { return };
+    let named: Vec<_> = draft.status.egresses.iter().map(|record| record.id.clone()).collect();
+    for egress in listing.egresses.iter().filter(|egress| named.contains(&egress.id)) {
+        record(draft, egress);
     }
 }
 
@@ -207,7 +217,7 @@ pub(super) fn ending(draft: &mut Draft<'_>, reason: Reason) {
     draft.status.observed_generation = draft.observed.session.generation;
     draft.status.summary = Some(Summary::Stopping);
     if reason == Reason::AddressTimeout {
-        draft.set(ConditionType::IngestReady, Verdict::False, reason, reason.action());
+        draft.set(ConditionType::IngestReady, Verdict::False, reason, &reason.sentence());
     }
     draft.set(ConditionType::Ready, Verdict::False, Reason::Stopping, reason.meaning());
     draft.set(ConditionType::Succeeded, Verdict::Unknown, reason, "ending");

@@ -9,7 +9,7 @@ use roomscribe_crds::reason::Reason;
 pub(super) type Word = (Verdict, Reason, String);
 
 fn word(verdict: Verdict, reason: Reason) -> Word {
-    let message = if verdict == Verdict::True { String::new() } else { reason.meaning().to_owned() };
+    let message = if verdict == Verdict::True { String::new() } else { reason.sentence() };
     (verdict, reason, message)
 }
 
@@ -22,6 +22,9 @@ pub(super) fn worker(draft: &Draft<'_>) -> Word {
         Some(PodState::Failed(reason)) => word(Verdict::False, *reason),
         Some(PodState::NodeLost) => word(Verdict::False, Reason::NodeLost),
         Some(PodState::NotListening) if draft.crash_loops() => word(Verdict::False, Reason::CrashLooping),
+        Some(PodState::NotListening) if draft.pod().is_some_and(|pod| pod.last_exit.is_some()) => {
+            word(Verdict::False, Reason::WorkerRestarting)
+        }
         Some(PodState::NotListening | PodState::Done) | None => word(Verdict::False, Reason::PodPending),
     }
 }
@@ -55,7 +58,7 @@ fn address_word(draft: &Draft<'_>) -> Word {
         return (Verdict::False, Reason::AddressLoopback, message);
     }
     if draft.memory.unreachable {
-        return (Verdict::False, Reason::Unreachable, Reason::Unreachable.action().to_owned());
+        return (Verdict::False, Reason::Unreachable, Reason::Unreachable.sentence());
     }
     word(Verdict::True, Reason::AddressReady)
 }
@@ -71,7 +74,7 @@ pub(super) fn speech(draft: &Draft<'_>, worker: &Word) -> Word {
         return word(Verdict::False, reason);
     }
     if let Some((report, reason)) = report.and_then(|report| Some((report, report.trouble?))) {
-        let message = report.last_error.clone().unwrap_or_else(|| reason.action().to_owned());
+        let message = report.last_error.clone().unwrap_or_else(|| reason.sentence());
         return (Verdict::False, reason, message);
     }
     match draft.observed.worker.as_ref().map(|report| &report.speech) {

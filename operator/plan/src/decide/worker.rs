@@ -163,8 +163,8 @@ pub(super) fn rejected(draft: &mut Draft<'_>) -> bool {
                 super::egress::stop(draft, &egress.id, reason);
             }
             draft.memory.intent = None;
-            draft.set(ConditionType::Transcribing, Verdict::False, reason, reason.action());
-            draft.egress_word = (Verdict::False, reason, reason.action().into());
+            draft.set(ConditionType::Transcribing, Verdict::False, reason, &reason.sentence());
+            draft.egress_word = (Verdict::False, reason, reason.sentence());
             draft.wake_in(30);
             true
         }
