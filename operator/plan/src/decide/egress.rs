@@ -110,7 +110,7 @@ fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>
 /// Why the live egress is not trusted any more.
 fn suspicion(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>>) -> Option<Reason> {
     if restarted_since(draft, egress, listening) {
-        return Some(Reason::Stalled);
+        return Some(Reason::WorkerRestarting);
     }
     draft.observed.worker.as_ref()?;
     let Some(room) = draft.fresh_room() else {
