@@ -32,14 +32,20 @@ async fn watch_for_doubles(livekit: Arc<Simulator>, over: Arc<AtomicBool>) -> Ve
     doubled
 }
 
-/// Kills the operator again and again, and starts the next one at once.
+/// Kills the operator again and again, and starts the next one at once. Its lives are measured in what it asks of the API
+/// server, so that they are as long on a busy machine.
 async fn kill_again_and_again(world: Arc<World>, over: Arc<AtomicBool>, seed: u64) -> usize {
     let mut rng = fastrand::Rng::with_seed(seed);
     let alone = [("NO_LEADER_ELECTION", "true"), ("LIVEKIT_RATE", "500"), ("LIVEKIT_BURST", "500")];
+    let asked = || world.api.requests(&world.user).unwrap().total();
     let mut kills = 0;
     let mut operator = world.operator_with(&alone).await;
     while !over.load(Ordering::Relaxed) {
-        tokio::time::sleep(Duration::from_millis(rng.u64(300..4000))).await;
+        let (until, begun) = (asked() + rng.u64(10..400), Instant::now());
+        // One that has nothing to ask any more is killed too.
+        while asked() < until && begun.elapsed() < Duration::from_secs(5) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         operator.kill().await.unwrap();
         kills += 1;
         operator = world.operator_with(&alone).await;
@@ -86,7 +92,7 @@ impl Crowd {
         // A list that was under way may be older than the session.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let gone = shown.wait_for(|shown| !shown.contains_key(name));
-        assert!(tokio::time::timeout(Duration::from_secs(240), gone).await.is_ok(), "{name} is not gone");
+        assert!(tokio::time::timeout(Duration::from_secs(300), gone).await.is_ok(), "{name} is not gone");
     }
 }
 
@@ -110,7 +116,9 @@ async fn killed_at_random_points_of_200_sessions_it_leaves_no_orphan_no_double_a
             tokio::time::sleep(Duration::from_millis(rng.u64(0..SESSIONS as u64 * PACE_MS))).await;
             join(&livekit, &name, "ada");
             world.create(&name, &name).await;
-            let patience = Duration::from_millis(rng.u64(0..20_000));
+            // Half of them live; the others are deleted anywhere on their way.
+            let patience = if rng.bool() { 200_000 } else { rng.u64(0..8_000) };
+            let patience = Duration::from_millis(patience);
             let ready = crowd.until_ready(&name, patience).await;
             heard.fetch_add(usize::from(ready), Ordering::Relaxed);
             world.delete(&name).await;
@@ -137,7 +145,7 @@ async fn killed_at_random_points_of_200_sessions_it_leaves_no_orphan_no_double_a
     assert_eq!(doubled, Vec::<String>::new());
     assert_eq!(live(&livekit, None), []);
     until("nothing is left", async || world.children().await.is_empty()).await;
-    assert!(kills > 20 && heard.load(Ordering::Relaxed) > SESSIONS / 4, "{kills} {heard:?}");
+    assert!(kills >= 10 && heard.load(Ordering::Relaxed) > SESSIONS / 4, "{kills} {heard:?}");
 }
 
 async fn until_gone_in(world: &World, name: &str, patience: Duration) {
