@@ -2,7 +2,7 @@
 
 use crate::cells::Cells;
 use crate::children::Installation;
-use crate::credentials::{OWN_PROJECT, Vault};
+use crate::credentials::Vault;
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::observe::gate::Facts;
@@ -81,7 +81,7 @@ impl Context {
     pub fn facts(&self, session: &TranscriptionSession, project: Option<&str>) -> Option<Facts> {
         let namespace = session.metadata.namespace.as_deref().unwrap_or_default();
         let unread = || match &session.spec.livekit_ref {
-            None => OWN_PROJECT.to_owned(),
+            None => self.vault.own_project(),
             Some(reference) => format!("{namespace}/{}", reference.name),
         };
         Facts::of(session, project.map_or_else(unread, str::to_owned))

@@ -16,8 +16,6 @@ use std::sync::Mutex;
 
 /// LiveKit projects that one operator keeps clients of; further sessions are told so.
 const MAX_PROJECTS: usize = 1000;
-/// The name of the project that sessions without livekitRef use.
-pub const OWN_PROJECT: &str = "own";
 
 /// What a session's credentials came to.
 #[derive(Debug, Clone)]
@@ -79,7 +77,14 @@ pub struct Vault {
     per_session: bool,
     install: String,
     tally: Tally,
-    projects: Mutex<HashMap<String, Project>>,
+    /// By project: what its client was made from, and the client. A rotated secret replaces it.
+    projects: Mutex<HashMap<String, (u64, Project)>>,
+}
+
+/// Names a LiveKit project, whichever Secret leads to it.
+fn key_of(livekit: &roomscribe_livekit::Credentials) -> String {
+    let url = livekit.url.trim().trim_end_matches('/').replacen("ws", "http", 1);
+    format!("{url} {}", livekit.api_key)
 }
 
 impl Vault {
@@ -92,9 +97,14 @@ impl Vault {
     pub fn projects(&self) -> Vec<(String, Project)> {
         // The own one is there from the start: its orphans are looked for even when no session is left.
         if let Some(livekit) = &self.own.livekit {
-            let _ = self.project(OWN_PROJECT, livekit.clone());
+            let _ = self.project(livekit.clone());
         }
-        lock(&self.projects).iter().map(|(key, project)| (key.clone(), project.clone())).collect()
+        lock(&self.projects).iter().map(|(key, (_, project))| (key.clone(), project.clone())).collect()
+    }
+
+    /// The project of sessions without livekitRef; empty when there is none.
+    pub fn own_project(&self) -> String {
+        self.own.livekit.as_ref().map(key_of).unwrap_or_default()
     }
 
     /// Does looking up need the API server?
@@ -116,10 +126,10 @@ impl Vault {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let mut version = DefaultHasher::new();
         self.own.version.hash(&mut version);
-        let (project_key, livekit) = match &spec.livekit_ref {
-            None => (OWN_PROJECT.to_owned(), self.own.livekit.clone()),
+        let livekit = match &spec.livekit_ref {
+            None => self.own.livekit.clone(),
             Some(reference) => match livekit(&secrets, &reference.name, &mut version).await? {
-                Ok((key, livekit)) => (key, Some(livekit)),
+                Ok(livekit) => Some(livekit),
                 Err(refused) => return Ok(Found::refused(refused)),
             },
         };
@@ -131,9 +141,10 @@ impl Vault {
             return Ok(Found::refused(refused));
         }
         let livekit_is_public = livekit.as_ref().is_some_and(|livekit| address::is_public_url(&livekit.url));
+        let project_key = livekit.as_ref().map(key_of).unwrap_or_default();
         let project = match livekit {
             None => None,
-            Some(livekit) => match self.project(&project_key, livekit) {
+            Some(livekit) => match self.project(livekit) {
                 Ok(project) => Some(project),
                 Err(detail) => return Ok(Found::refused(Secrets::KeyMissing(detail))),
             },
@@ -166,19 +177,20 @@ impl Vault {
         })
     }
 
-    fn project(&self, key: &str, livekit: roomscribe_livekit::Credentials) -> Result<Project, String> {
+    fn project(&self, livekit: roomscribe_livekit::Credentials) -> Result<Project, String> {
+        let (key, made_from) = (key_of(&livekit), version_of(&[&livekit.url, &livekit.api_secret]));
         let mut projects = lock(&self.projects);
-        if let Some(project) = projects.get(key) {
+        if let Some((_, project)) = projects.get(&key).filter(|(before, _)| *before == made_from) {
             return Ok(project.clone());
         }
-        if projects.len() >= MAX_PROJECTS {
+        if projects.len() >= MAX_PROJECTS && !projects.contains_key(&key) {
             return Err(format!("fewer LiveKit projects: one operator serves at most {MAX_PROJECTS}"));
         }
         let (rate, burst) = self.own.rate;
         let client = roomscribe_livekit::Client::new(livekit)
             .map_err(|error| format!("a usable url: {}", error.message))?;
         let project = Project::new(client.with_rate(rate, burst), &self.install, self.tally.clone());
-        projects.insert(key.to_owned(), project.clone());
+        projects.insert(key, (made_from, project.clone()));
         Ok(project)
     }
 }
@@ -189,26 +201,20 @@ impl Found {
     }
 }
 
-type LiveKit = (String, roomscribe_livekit::Credentials);
-
 async fn livekit(
     secrets: &Api<Secret>,
     name: &str,
     version: &mut DefaultHasher,
-) -> Result<Result<LiveKit, Secrets>, Error> {
+) -> Result<Result<roomscribe_livekit::Credentials, Secrets>, Error> {
     let secret = api::bounded("get a Secret", secrets.get_opt(name)).await?;
-    Ok(livekit_of(secret.as_ref(), name).inspect(|(_, credentials)| {
+    Ok(livekit_of(secret.as_ref(), name).inspect(|credentials| {
         [&credentials.url, &credentials.api_key, &credentials.api_secret].hash(version);
     }))
 }
 
-fn livekit_of(secret: Option<&Secret>, name: &str) -> Result<LiveKit, Secrets> {
+fn livekit_of(secret: Option<&Secret>, name: &str) -> Result<roomscribe_livekit::Credentials, Secrets> {
     let [url, api_key, api_secret] = values(secret, name, ["url", "apiKey", "apiSecret"])?;
-    // The secret is part of the key: a rotated one is another client.
-    let mut hash = DefaultHasher::new();
-    (&url, &api_key, &api_secret).hash(&mut hash);
-    let key = format!("{url} {api_key} {:016x}", hash.finish());
-    Ok((key, roomscribe_livekit::Credentials { url, api_key, api_secret }))
+    Ok(roomscribe_livekit::Credentials { url, api_key, api_secret })
 }
 
 /// The values of these keys, or what to tell people of the first that cannot be used.
@@ -284,12 +290,12 @@ mod tests {
     #[test]
     fn a_secret_that_lacks_something_is_named_with_the_key() {
         let whole = secret(&[("url", "wss://lk "), ("apiKey", "k"), ("apiSecret", "s3cret\n")]);
-        let (key, found) = livekit_of(Some(&whole), "lk").unwrap();
+        let found = livekit_of(Some(&whole), "lk").unwrap();
         assert_eq!(
             (found.url.as_str(), found.api_key.as_str(), found.api_secret.as_str()),
             ("wss://lk", "k", "s3cret")
         );
-        assert!(key.starts_with("wss://lk k ") && !key.contains("s3cret"), "{key}");
+        assert_eq!(key_of(&found), "https://lk k");
         assert_eq!(livekit_of(None, "lk").err(), Some(Secrets::Missing("lk".into())));
         for broken in [
             secret(&[("url", "wss://lk"), ("apiSecret", "s")]),
@@ -304,10 +310,22 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_secret_is_another_project_and_the_same_one_is_the_same() {
-        let with = |secret: &Secret| livekit_of(Some(secret), "lk").map(|(key, _)| key).ok();
-        let of = |api_secret| secret(&[("url", "wss://lk"), ("apiKey", "k"), ("apiSecret", api_secret)]);
-        assert_eq!(with(&of("a")), with(&of("a")));
-        assert_ne!(with(&of("a")), with(&of("b")));
+    fn a_project_is_the_same_whichever_secret_leads_to_it_and_a_rotated_one_gets_another_client() {
+        let livekit = |url: &str, api_secret: &str| roomscribe_livekit::Credentials {
+            url: url.into(),
+            api_key: "k".into(),
+            api_secret: api_secret.into(),
+        };
+        let own = Own {
+            livekit: Some(livekit("wss://lk/", "a")),
+            speech: own(OTHER, false),
+            version: 1,
+            rate: (10.0, 50.0),
+        };
+        let vault = Vault::new(own, true, "0a1b2c3d".into(), std::sync::Arc::new(|_, _| {}));
+        for (url, api_secret) in [("https://lk", "a"), ("wss://lk", "b"), ("https://lk/", "b")] {
+            vault.project(livekit(url, api_secret)).unwrap();
+        }
+        assert_eq!(lock(&vault.projects).keys().collect::<Vec<_>>(), [&vault.own_project()]);
     }
 }

@@ -102,7 +102,11 @@ async fn credentials(context: &Context, session: &TranscriptionSession, cell: &C
     {
         return Ok(found);
     }
-    let found = context.vault.find(&context.client, session).await?;
+    let mut found = context.vault.find(&context.client, session).await?;
+    // What runs goes on: a Secret that was deleted in mid-meeting must not keep its egress from being stopped.
+    if let Some((_, before)) = lock(&cell.found).as_ref().filter(|_| found.project.is_none()) {
+        found = Found { secrets: found.secrets, ..before.clone() };
+    }
     *lock(&cell.found) = Some((Instant::now(), found.clone()));
     Ok(found)
 }
