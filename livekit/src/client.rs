@@ -1,6 +1,6 @@
 //! The calls. A start is never repeated here, and has a deadline that outlasts the SFU's own tries.
 
-use crate::bucket::{Bucket, DEFAULT_BURST, DEFAULT_RATE};
+use crate::bucket::{Bucket, DEFAULT_BURST, DEFAULT_RATE, Lane};
 use crate::error::{ApiError, ErrorKind};
 use crate::twirp;
 use crate::view::{EgressView, RoomPeople};
@@ -126,7 +126,7 @@ impl Client {
             options: Some(Options::Advanced(encoding)),
             ..Default::default()
         };
-        self.egress("StartRoomCompositeEgress", &request, self.start_deadline).await
+        self.egress(Lane::Act, "StartRoomCompositeEgress", &request, self.start_deadline).await
     }
 
     /// One UpdateStream: adds one URL and removes another.
@@ -144,16 +144,16 @@ impl Client {
             add_output_urls: vec![add.to_owned()],
             remove_output_urls: vec![remove.to_owned()],
         };
-        self.egress("UpdateStream", &request, self.deadline).await
+        self.egress(Lane::Act, "UpdateStream", &request, self.deadline).await
     }
 
     /// StopEgress. An egress that has ended already (412) or is unknown (404) counts as stopped.
     ///
     /// # Errors
-    /// See [`ErrorKind`].
+    /// See [`ErrorKind`], and [`ApiError::is_unattended`]: nobody is there who could stop it.
     pub async fn stop_egress(&self, id: &str) -> Result<(), ApiError> {
         let request = proto::StopEgressRequest { egress_id: id.to_owned() };
-        match self.egress::<_, proto::EgressInfo>("StopEgress", &request, self.deadline).await {
+        match self.egress::<_, proto::EgressInfo>(Lane::Act, "StopEgress", &request, self.deadline).await {
             // A 404 of something else at that address, or of a path that it does not know, has stopped nothing.
             Err(error) if error.kind != ErrorKind::NotFound && error.status != Some(412) => Err(error),
             _ => Ok(()),
@@ -169,7 +169,8 @@ impl Client {
             proto::ListEgressRequest { room_name: room.unwrap_or_default().to_owned(), ..Default::default() };
         let mut found = Vec::new();
         for _ in 0..MAX_PAGES {
-            let list: proto::ListEgressResponse = self.egress("ListEgress", &request, self.deadline).await?;
+            let list: proto::ListEgressResponse =
+                self.egress(Lane::Question, "ListEgress", &request, self.deadline).await?;
             found.extend(list.items.iter().filter_map(EgressView::of));
             request.page_token = list.next_page_token.filter(|next| !next.token.is_empty());
             if request.page_token.is_none() {
@@ -187,6 +188,7 @@ impl Client {
     pub async fn room(&self, room: &str) -> Result<Option<RoomPeople>, ApiError> {
         let names = proto::ListRoomsRequest { names: vec![room.to_owned()] };
         let list = VideoGrants { room_list: true, ..Default::default() };
+        self.turn(Lane::Question).await;
         let rooms: proto::ListRoomsResponse =
             self.call("livekit.RoomService/ListRooms", list, &names, self.deadline).await?;
         if rooms.rooms.iter().all(|found| found.name != room) {
@@ -194,6 +196,7 @@ impl Client {
         }
         let request = proto::ListParticipantsRequest { room: room.to_owned() };
         let admin = VideoGrants { room_admin: true, room: room.to_owned(), ..Default::default() };
+        self.turn(Lane::Question).await;
         let answer = self.call("livekit.RoomService/ListParticipants", admin, &request, self.deadline).await;
         match answer {
             Ok(proto::ListParticipantsResponse { participants }) => Ok(Some(RoomPeople::of(&participants))),
@@ -204,11 +207,13 @@ impl Client {
 
     async fn egress<Q: Message, A: Message + Default>(
         &self,
+        lane: Lane,
         method: &str,
         request: &Q,
         deadline: Duration,
     ) -> Result<A, ApiError> {
         let grants = VideoGrants { room_record: true, ..Default::default() };
+        self.turn(lane).await;
         self.call(&format!("livekit.Egress/{method}"), grants, request, deadline).await
     }
 
@@ -219,15 +224,14 @@ impl Client {
         request: &Q,
         deadline: Duration,
     ) -> Result<A, ApiError> {
-        self.turn().await;
         let token = self.token(grants)?;
         twirp::call(&self.http, &self.base, path, &token, request, deadline).await
     }
 
-    async fn turn(&self) {
+    async fn turn(&self, lane: Lane) {
         let wait = {
             let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-            bucket.take(self.begun.elapsed())
+            bucket.take(lane, self.begun.elapsed())
         };
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;

@@ -51,6 +51,14 @@ pub struct ApiError {
     pub message: String,
 }
 
+impl ApiError {
+    /// LiveKit itself works, and found nobody who looks after what was asked about: Twirp's `deadline_exceeded` (408, "request
+    /// timed out"), which StopEgress answers after 3 s for an egress whose machine has died while the list still says ACTIVE.
+    pub fn is_unattended(&self) -> bool {
+        self.status == Some(408) && self.code == "deadline_exceeded"
+    }
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.status, self.code.is_empty()) {

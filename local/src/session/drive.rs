@@ -1,7 +1,6 @@
 //! The loop of one session: observe, plan, write, carry out, wait. Each round is one pass without a wait in it.
 
 use super::observe::{self, Facts, Task};
-use super::pace::Pace;
 use super::running::Mode;
 use super::words::{self, Story};
 use super::worker::{Ended, Stage, Trouble, Worker};
@@ -43,7 +42,6 @@ pub(super) struct Driver {
     pub(super) desk: Desk,
     pub(super) nudge: Arc<Notify>,
     pub(super) mode: watch::Receiver<Mode>,
-    pub(super) pace: Pace,
     pub(super) task: Task,
     /// How often the worker broke in this process.
     pub(super) broken: u32,
@@ -136,8 +134,8 @@ impl Driver {
         entry.stored = next;
         drop(entries);
         self.desk.adopt(plan.memory.clone());
-        let wait = self.carry_out(&plan, erasing);
-        if over { Next::Over } else { Next::Wait(self.pause(changed, wait, &plan, now)) }
+        self.carry_out(&plan, erasing);
+        if over { Next::Over } else { Next::Wait(self.pause(changed, &plan, now)) }
     }
 
     fn observe(&mut self, stored: &Stored, look: &Look, held_by: Option<String>, now: Timestamp) -> Observed {
@@ -186,7 +184,7 @@ impl Driver {
     }
 
     /// Until the next round. What this round changed may be what the next one waits for.
-    fn pause(&mut self, changed: bool, wait: Option<Duration>, plan: &Plan, now: Timestamp) -> Duration {
+    fn pause(&mut self, changed: bool, plan: &Plan, now: Timestamp) -> Duration {
         self.at_once = if changed { self.at_once + 1 } else { 0 };
         if changed {
             return if self.at_once > MAX_AT_ONCE { BREATHER } else { Duration::ZERO };
@@ -194,7 +192,7 @@ impl Driver {
         let planned = plan.wake_at.map(|at| at.duration_since(now));
         let planned = planned.map(|time| time.try_into().unwrap_or(Duration::ZERO));
         let restart = self.restart_at.map(|at| at.saturating_duration_since(Instant::now()));
-        [planned, restart, wait].into_iter().flatten().min().unwrap_or(Duration::from_secs(60))
+        [planned, restart].into_iter().flatten().min().unwrap_or(Duration::from_secs(60))
     }
 
     /// A worker that ended by itself begins again, or the session ends with it.
@@ -230,24 +228,21 @@ impl Driver {
         }
     }
 
-    /// In order; tells when an action that came too early may be carried out.
-    fn carry_out(&mut self, plan: &Plan, erasing: bool) -> Option<Duration> {
-        let mut wait = None;
+    fn carry_out(&mut self, plan: &Plan, erasing: bool) {
         for planned in &plan.actions {
-            wait = self.carry(planned, erasing).or(wait);
+            self.carry(planned, erasing);
         }
         let ending = plan.status.summary == Some(roomscribe_crds::Summary::Stopping);
         if ending && !plan.memory.stops.is_empty() {
             // A stop has no other answer than the listing.
-            wait = self.ask(Ask::Egresses, Reason::Stopping).or(wait);
+            self.ask(Ask::Egresses, Reason::Stopping);
         }
-        wait
     }
 
-    fn carry(&mut self, planned: &Planned, erasing: bool) -> Option<Duration> {
+    fn carry(&mut self, planned: &Planned, erasing: bool) {
         let (action, why) = (&planned.action, planned.why);
         match action {
-            Action::Ask(ask) => return self.ask(*ask, why),
+            Action::Ask(ask) => self.ask(*ask, why),
             Action::StopWorker { reason } => {
                 self.task.leaving = true;
                 self.worker.stop(if erasing { "Erased" } else { reason.as_str() });
@@ -262,7 +257,7 @@ impl Driver {
             Action::StartEgress { .. } | Action::MoveEgress { .. } | Action::StopEgress { .. } => {
                 tracing::info!(session = %self.id, reason = %why, ?action, "LiveKit is asked");
                 if let Some(order) = &self.order {
-                    self.desk.carry(order, action);
+                    self.desk.carry(order, action, why);
                 }
             }
             // The worker runs as long as the session does; the rest is bookkeeping in the document, and a finished document stays as
@@ -275,7 +270,6 @@ impl Driver {
             | Action::DeleteService
             | Action::DeleteSession => {}
         }
-        None
     }
 
     /// Nothing is begun whose intent is not on disk; what ends things goes on.
@@ -288,15 +282,9 @@ impl Driver {
         }
     }
 
-    fn ask(&mut self, ask: Ask, why: Reason) -> Option<Duration> {
-        let order = self.order.as_ref()?;
-        let error = self.desk.observed().0.error;
-        match self.pace.ask(ask, why, error, Instant::now()) {
-            Ok(()) => {
-                self.desk.carry(order, &Action::Ask(ask));
-                None
-            }
-            Err(left) => Some(left),
+    fn ask(&self, ask: Ask, why: Reason) {
+        if let Some(order) = &self.order {
+            self.desk.carry(order, &Action::Ask(ask), why);
         }
     }
 }

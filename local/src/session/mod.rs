@@ -11,7 +11,6 @@ mod drive;
 mod end;
 pub(crate) mod erase;
 mod observe;
-mod pace;
 mod running;
 #[cfg(test)]
 mod tests;

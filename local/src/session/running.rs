@@ -2,7 +2,6 @@
 
 use super::drive::Driver;
 use super::observe::Task;
-use super::pace::Pace;
 use super::worker::Worker;
 use crate::hands::Hands;
 use crate::sessions::Entries;
@@ -86,7 +85,6 @@ pub(crate) fn begin(hands: &Hands, stored: &Stored, entries: Arc<Mutex<Entries>>
         desk: desk.clone(),
         nudge: nudge.clone(),
         mode: asked,
-        pace: Pace::default(),
         task: Task { started_at: now, restarts, exit: None, leaving: false },
         broken: 0,
         restart_at: None,

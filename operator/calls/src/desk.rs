@@ -1,14 +1,22 @@
 //! One session's desk: its memory, what is known of LiveKit, and the calls that are under way.
 
+use crate::pace::Pace;
 use crate::project::Project;
 use crate::seen;
+use crate::unattended::Stopped;
 use k8s_openapi::jiff::Timestamp;
+use roomscribe_crds::reason::Reason;
 use roomscribe_livekit::ApiError;
 use roomscribe_plan::{
     Action, Ask, Intent, Known, Listing, LiveKit, LiveKitError, Memory, StartCall, StartOutcome,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::task::AbortHandle;
+
+/// A stop that nobody answered for is tried once more after this.
+const STOP_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a session's calls need to know.
 #[derive(Clone)]
@@ -31,6 +39,19 @@ struct State {
     livekit: LiveKit,
     asking: BTreeSet<Ask>,
     stopping: BTreeSet<String>,
+    pace: Pace,
+    /// Questions that came too early: when each will be asked by itself, and its timer. One of a kind.
+    due: BTreeMap<Ask, (Instant, AbortHandle)>,
+    /// Whose answers these are.
+    project: Option<Project>,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        for (_, timer) in self.due.values() {
+            timer.abort();
+        }
+    }
 }
 
 /// Cheap to clone. Losing it (a crash) costs time, never correctness.
@@ -67,10 +88,11 @@ impl Desk {
         }
     }
 
-    /// Carries out what concerns LiveKit; `false`: this action is somebody else's. Returns at once.
-    pub fn carry(&self, order: &Order, action: &Action) -> bool {
+    /// Carries out what concerns LiveKit; `false`: this action is somebody else's. Returns at once. A question that comes too
+    /// early is asked by itself when its time has come, and the session is woken by its answer.
+    pub fn carry(&self, order: &Order, action: &Action, why: Reason) -> bool {
         match action {
-            Action::Ask(ask) => self.ask(order, *ask),
+            Action::Ask(ask) => self.ask(order, *ask, why),
             Action::StartEgress { attempt } => self.begin(order, *attempt, None),
             Action::MoveEgress { id, from, to } => self.begin(order, *to, Some((id.clone(), *from))),
             Action::StopEgress { id } => self.stop(order, id),
@@ -121,56 +143,122 @@ impl Desk {
     }
 
     fn stop(&self, order: &Order, id: &str) {
-        if !self.lock().stopping.insert(id.to_owned()) {
-            return;
+        {
+            let mut state = self.lock();
+            let (error, now) = (state.livekit.error, Instant::now());
+            if state.stopping.contains(id) || !state.pace.stop(id, error, now) {
+                return;
+            }
+            state.stopping.insert(id.to_owned());
         }
         let (desk, order, id) = (self.clone(), order.clone(), id.to_owned());
         tokio::spawn(async move {
-            let result = order.project.stop(&id).await;
+            let result = stop_twice(&order, &id).await;
             desk.lock().stopping.remove(&id);
             if let Err(error) = result {
-                tracing::warn!(session = order.session, egress = id, %error, "LiveKit did not stop an egress; it is asked again");
-                desk.failed(&error);
+                let session = &order.session;
+                tracing::warn!(session, egress = id, %error, "LiveKit did not stop an egress; it is asked again");
+                desk.failed(&order, &error);
             }
             (order.wake)();
         });
     }
 
-    fn ask(&self, order: &Order, ask: Ask) {
-        if !self.lock().asking.insert(ask) {
+    fn ask(&self, order: &Order, ask: Ask, why: Reason) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if !state.project.as_ref().is_some_and(|project| project.is(&order.project)) {
+            // A mended key is tried at once.
+            (state.pace, state.project) = (Pace::default(), Some(order.project.clone()));
+        }
+        if state.asking.contains(&ask) {
             return;
         }
-        let (desk, order) = (self.clone(), order.clone());
-        tokio::spawn(async move {
-            let result = match ask {
-                Ask::Egresses => order
-                    .project
-                    .egresses(&order.room, &order.session)
-                    .await
-                    .map(|listing| desk.listed(listing)),
-                Ask::Room => order.project.room(&order.room).await.map(|view| {
-                    let mut state = desk.lock();
-                    (state.livekit.room, state.livekit.error) = (Known::Known(view), None);
-                }),
-            };
-            desk.lock().asking.remove(&ask);
-            if let Err(error) = result {
-                desk.failed(&error);
+        let error = state.livekit.error;
+        match state.pace.ask(ask, why, error, now) {
+            Ok(()) => {
+                if let Some((_, timer)) = state.due.remove(&ask) {
+                    timer.abort();
+                }
+                state.asking.insert(ask);
+                drop(state);
+                tokio::spawn(self.clone().question(order.clone(), ask));
             }
-            (order.wake)();
+            Err(left) => self.ask_later(&mut state, order, (ask, why), now + left),
+        }
+    }
+
+    fn ask_later(&self, state: &mut State, order: &Order, (ask, why): (Ask, Reason), at: Instant) {
+        if state.due.get(&ask).is_some_and(|(due, _)| *due <= at) {
+            return;
+        }
+        // A session that is gone asks nothing more.
+        let (desk, order) = (Arc::downgrade(&self.0), order.clone());
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep_until(at.into()).await;
+            let Some(desk) = desk.upgrade().map(Desk) else { return };
+            desk.lock().due.remove(&ask);
+            desk.ask(&order, ask, why);
         });
+        if let Some((_, later)) = state.due.insert(ask, (at, timer.abort_handle())) {
+            later.abort();
+        }
+    }
+
+    async fn question(self, order: Order, ask: Ask) {
+        let result = match ask {
+            Ask::Egresses => {
+                let listing = order.project.egresses(&order.room, &order.session).await;
+                listing.map(|listing| self.listed(listing))
+            }
+            Ask::Room => order.project.room(&order.room).await.map(|view| {
+                let mut state = self.lock();
+                (state.livekit.room, state.livekit.error) = (Known::Known(view), None);
+            }),
+        };
+        self.lock().asking.remove(&ask);
+        if let Err(error) = result {
+            self.failed(&order, &error);
+        }
+        (order.wake)();
     }
 
     /// Said once, when it begins.
-    fn failed(&self, error: &ApiError) {
+    fn failed(&self, order: &Order, error: &ApiError) {
         let trouble = seen::trouble(error);
         let before = self.lock().livekit.error.replace(trouble);
-        if before != Some(trouble) {
-            tracing::warn!(%error, "LiveKit cannot be asked; check its URL and keys");
+        if before == Some(trouble) {
+            return;
+        }
+        let session = &order.session;
+        match trouble {
+            LiveKitError::CredentialsRefused => {
+                tracing::warn!(session, %error, "LiveKit refuses the API key; mend key and secret");
+            }
+            LiveKitError::Unreachable => {
+                tracing::warn!(session, %error, "LiveKit cannot be asked; check its URL and the way there");
+            }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A stop that nobody answers for is made once more: a plan need not know that LiveKit lists an egress whose machine is gone.
+async fn stop_twice(order: &Order, id: &str) -> Result<(), ApiError> {
+    if order.project.stop(id).await? != Stopped::Unanswered {
+        return Ok(());
+    }
+    tokio::time::sleep(STOP_AGAIN).await;
+    if order.project.stop(id).await? != Stopped::Stopped {
+        let session = &order.session;
+        tracing::warn!(
+            session,
+            egress = id,
+            "nobody in LiveKit answers for this egress: its machine is gone, and it counts as ended; check LiveKit's egress service"
+        );
+    }
+    Ok(())
 }

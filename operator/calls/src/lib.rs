@@ -1,11 +1,15 @@
 //! What a plan asks of LiveKit, carried out; the answers as observations. The operator and `roomscribe serve` share it.
 //!
 //! - [`Project`]: one LiveKit project, seen through one installation's eyes.
-//! - [`Desk`]: one session's memory and what is known of LiveKit for it; calls run as tasks, at most one of a kind.
+//! - [`Desk`]: one session's memory and what is known of LiveKit for it; calls run as tasks, at most one of a kind, and no
+//!   question more often than its pace.
 
 mod desk;
+mod pace;
 mod project;
 mod seen;
+mod unattended;
 
 pub use desk::{Desk, Order};
 pub use project::{Project, Tally};
+pub use unattended::Stopped;

@@ -1,22 +1,29 @@
 //! One LiveKit project.
 
 use crate::seen;
+use crate::unattended::{Stopped, Unattended};
 use k8s_openapi::jiff::Timestamp;
+use roomscribe_livekit::view::EgressView;
 use roomscribe_livekit::{ApiError, Client};
 use roomscribe_plan::collect::Owned;
-use roomscribe_plan::{Listing, RoomView, StartOutcome};
+use roomscribe_plan::{Egress, Listing, RoomView, StartOutcome};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Told of every call: its name and how it went (`ok`, or an error's metric label).
 pub type Tally = Arc<dyn Fn(&'static str, &'static str) + Send + Sync>;
 
-/// One LiveKit project, as one installation uses it. Cheap to clone; clones share the client's token bucket.
+/// Says of an egress that counts as ended although LiveKit lists it.
+const UNATTENDED: &str = "LiveKit's egress service no longer answers for it: the machine that ran it is gone";
+
+/// One LiveKit project, as one installation uses it. Cheap to clone; clones share the client's token bucket, and what is known of
+/// egresses that nobody looks after.
 #[derive(Clone)]
 pub struct Project {
     client: Client,
     install: Arc<str>,
     tally: Tally,
+    unattended: Arc<Mutex<Unattended>>,
 }
 
 impl fmt::Debug for Project {
@@ -28,7 +35,12 @@ impl fmt::Debug for Project {
 impl Project {
     /// `install` is the installation's 8 hex digits: egresses of other installations are never seen.
     pub fn new(client: Client, install: &str, tally: Tally) -> Self {
-        Self { client, install: install.into(), tally }
+        Self { client, install: install.into(), tally, unattended: Arc::default() }
+    }
+
+    /// Both are clones of one: a project whose key was mended is another one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.unattended, &other.unattended)
     }
 
     /// Egresses of a session.
@@ -39,7 +51,7 @@ impl Project {
         let at = Timestamp::now();
         let views = self.count("ListEgress", self.client.list_egress(Some(room)).await)?;
         let ours = views.into_iter().filter(|view| *view.tag.install == *self.install);
-        let egresses = ours.filter(|view| view.tag.session == session).map(seen::egress).collect();
+        let egresses = ours.filter(|view| view.tag.session == session).map(|view| self.seen(view)).collect();
         Ok(Listing { at, egresses })
     }
 
@@ -53,8 +65,7 @@ impl Project {
         let ours = views.into_iter().filter(|view| *view.tag.install == *self.install);
         Ok((
             at,
-            ours.map(|view| Owned { session: view.tag.session.clone(), egress: seen::egress(view) })
-                .collect(),
+            ours.map(|view| Owned { session: view.tag.session.clone(), egress: self.seen(view) }).collect(),
         ))
     }
 
@@ -87,9 +98,29 @@ impl Project {
     /// Stops an egress.
     ///
     /// # Errors
-    /// As [`Client::stop_egress`].
-    pub async fn stop(&self, id: &str) -> Result<(), ApiError> {
-        self.count("StopEgress", self.client.stop_egress(id).await)
+    /// As [`Client::stop_egress`]; that nobody answers for this egress is none.
+    pub async fn stop(&self, id: &str) -> Result<Stopped, ApiError> {
+        match self.count("StopEgress", self.client.stop_egress(id).await) {
+            Ok(()) => {
+                self.unattended().forget(id);
+                Ok(Stopped::Stopped)
+            }
+            Err(error) if error.is_unattended() => Ok(self.unattended().count(id)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn seen(&self, view: EgressView) -> Egress {
+        let egress = seen::egress(view);
+        let state = self.unattended().state(&egress.id, egress.state.clone());
+        if state == egress.state {
+            return egress;
+        }
+        Egress { state, error: UNATTENDED.into(), ..egress }
+    }
+
+    fn unattended(&self) -> MutexGuard<'_, Unattended> {
+        self.unattended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count<T>(&self, call: &'static str, result: Result<T, ApiError>) -> Result<T, ApiError> {

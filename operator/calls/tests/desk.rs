@@ -6,6 +6,7 @@
 )]
 
 use roomscribe_calls::{Desk, Order, Project};
+use roomscribe_crds::reason::Reason;
 use roomscribe_livekit::{Client, Credentials};
 use roomscribe_plan::{Action, Ask, Known, LiveKitError, Memory, StartOutcome};
 use roomscribe_sims::egress::AudioSource;
@@ -62,11 +63,16 @@ impl World {
     }
 
     fn carry(&self, action: &Action) {
-        assert!(self.desk.carry(&self.order, action), "{action:?}");
+        assert!(self.desk.carry(&self.order, action, Reason::Starting), "{action:?}");
     }
 
     async fn answered(&self) {
         tokio::time::timeout(Duration::from_secs(30), self.woken.notified()).await.unwrap();
+    }
+
+    /// Calls of this name so far.
+    fn made(&self, name: &str) -> usize {
+        self.calls.lock().unwrap().iter().filter(|(call, _)| *call == name).count()
     }
 
     async fn started(&self, attempt: u32) -> String {
@@ -156,9 +162,88 @@ async fn a_refused_key_is_an_error_that_stands_until_a_call_works() {
     assert_eq!((livekit.error, livekit.room), (Some(LiveKitError::CredentialsRefused), Known::Unknown));
     let right = project(&world.livekit.url(), "a-secret-of-thirty-two-characters", INSTALL, &world.calls);
     let order = Order { project: right, ..world.order.clone() };
-    world.desk.carry(&order, &Action::Ask(Ask::Room));
+    world.desk.carry(&order, &Action::Ask(Ask::Room), Reason::Starting);
     world.answered().await;
     let livekit = world.desk.observed().0;
     assert_eq!(livekit.error, None);
     assert_eq!(livekit.room.get().unwrap().room.unwrap().open_microphones, 1);
+}
+
+/// As a plan that does not know what it needs: it asks at every answer.
+async fn asks_at_every_answer(world: &World, time: Duration) {
+    let asking = async {
+        loop {
+            world.carry(&Action::Ask(Ask::Egresses));
+            world.carry(&Action::Ask(Ask::Room));
+            world.answered().await;
+        }
+    };
+    let _ = tokio::time::timeout(time, asking).await;
+}
+
+#[tokio::test]
+async fn a_plan_that_asks_at_every_answer_does_not_ask_as_fast_as_livekit_answers() {
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    asks_at_every_answer(&world, Duration::from_secs(2)).await;
+    let asked = world.made("ListEgress");
+    assert!((2..=9).contains(&asked), "{asked} in 2 s");
+}
+
+#[tokio::test]
+async fn a_refused_key_is_tried_twice_a_minute_and_a_mended_one_at_once() {
+    let world = World::new("another-secret-of-thirty-two-char").await;
+    asks_at_every_answer(&world, Duration::from_secs(2)).await;
+    assert_eq!((world.made("ListEgress"), world.made("ListParticipants")), (1, 1));
+    for _ in 0..3 {
+        world.carry(&Action::StopEgress { id: "EG_a".into() });
+        let _ = tokio::time::timeout(Duration::from_millis(300), world.woken.notified()).await;
+    }
+    assert_eq!(world.made("StopEgress"), 1);
+    let right = project(&world.livekit.url(), "a-secret-of-thirty-two-characters", INSTALL, &world.calls);
+    let order = Order { project: right, ..world.order.clone() };
+    world.desk.carry(&order, &Action::Ask(Ask::Egresses), Reason::Starting);
+    let known = async {
+        while world.desk.observed().0.error.is_some() {
+            world.answered().await
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), known).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_question_that_came_too_early_is_asked_by_itself() {
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    world.carry(&Action::Ask(Ask::Egresses));
+    world.answered().await;
+    for _ in 0..5 {
+        world.carry(&Action::Ask(Ask::Egresses));
+    }
+    world.answered().await;
+    assert_eq!(world.made("ListEgress"), 2);
+    let more = tokio::time::timeout(Duration::from_millis(600), world.woken.notified()).await;
+    assert!(more.is_err(), "one timer asks one question");
+}
+
+#[tokio::test]
+async fn an_egress_whose_machine_is_gone_counts_as_ended_and_is_no_trouble_of_livekit() {
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    let id = world.started(1).await;
+    world.livekit.with_core(|core, _| assert!(core.vanish(&id)));
+    world.carry(&Action::StopEgress { id: id.clone() });
+    world.carry(&Action::StopEgress { id });
+    world.answered().await;
+    assert_eq!(world.made("StopEgress"), 2);
+    assert_eq!(world.desk.observed().0.error, None);
+    assert_eq!(world.listed().await, [], "LiveKit itself lists it as ACTIVE for ever");
+    let all = world.order.project.all().await.unwrap().1;
+    assert_eq!((all.len(), all[0].egress.state.is_live()), (1, false));
+    assert!(all[0].egress.error.contains("machine"), "{}", all[0].egress.error);
+}
+
+#[tokio::test]
+async fn a_stop_of_an_egress_that_is_not_there_is_a_stop() {
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    world.carry(&Action::StopEgress { id: "EG_nobody".into() });
+    world.answered().await;
+    assert_eq!((world.made("StopEgress"), world.desk.observed().0.error), (1, None));
 }

@@ -87,22 +87,22 @@ impl Round<'_> {
             }
             Action::StartEgress { attempt } | Action::MoveEgress { to: attempt, .. } => {
                 if session::still_intends(self, *attempt).await? {
-                    self.livekit(action);
+                    self.livekit(action, *why);
                 }
             }
             Action::StopEgress { .. } => {
                 if *why == Reason::Stalled {
                     self.context.metrics.egress_strays_stopped.inc();
                 }
-                self.livekit(action);
+                self.livekit(action, *why);
             }
-            Action::Ask(_) => self.livekit(action),
+            Action::Ask(_) => self.livekit(action, *why),
         }
         Ok(())
     }
 
     /// Calls run beside the rounds; their answers wake the session.
-    fn livekit(&self, action: &Action) {
+    fn livekit(&self, action: &Action, why: Reason) {
         let Some(project) = self.found.project.clone() else { return };
         let order = Order {
             project,
@@ -111,7 +111,7 @@ impl Round<'_> {
             url: self.urls(),
             wake: self.waker(),
         };
-        self.cell.desk.carry(&order, action);
+        self.cell.desk.carry(&order, action, why);
     }
 
     fn urls(&self) -> Arc<dyn Fn(u32) -> Option<String> + Send + Sync> {

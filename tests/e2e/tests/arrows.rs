@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("roomscribe-crds", &[]),
     ("roomscribe-plan", &["roomscribe-crds"]),
     ("roomscribe-livekit", &[]),
-    ("roomscribe-calls", &["roomscribe-livekit", "roomscribe-plan"]),
+    ("roomscribe-calls", &["roomscribe-crds", "roomscribe-livekit", "roomscribe-plan"]),
     (
         "roomscribe-operator",
         &["roomscribe-calls", "roomscribe-crds", "roomscribe-livekit", "roomscribe-plan"],

@@ -1,5 +1,5 @@
 //! How often LiveKit is asked the same thing. An answer wakes the plan, and a plan that still does not know asks again: without
-//! a pace that would be as fast as LiveKit answers.
+//! a pace that would be as fast as LiveKit answers. Pure.
 
 use roomscribe_crds::reason::Reason;
 use roomscribe_plan::{Ask, LiveKitError};
@@ -15,13 +15,16 @@ const PATIENT: Duration = Duration::from_secs(5);
 /// A refused key is not tried more often.
 const REFUSED: Duration = Duration::from_secs(30);
 
-/// When each question was asked last.
+/// When each question was asked last, and each stop.
 #[derive(Default)]
-pub(super) struct Pace(BTreeMap<Ask, Instant>);
+pub(crate) struct Pace {
+    asked: BTreeMap<Ask, Instant>,
+    stopped: BTreeMap<String, Instant>,
+}
 
 impl Pace {
     /// `Ok`: ask now. `Err`: not before so long.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &mut self,
         ask: Ask,
         why: Reason,
@@ -34,13 +37,23 @@ impl Pace {
             (None, Reason::Stopping) => ENDING,
             (None, _) => BRISK,
         };
-        if let Some(asked) = self.0.get(&ask)
+        if let Some(asked) = self.asked.get(&ask)
             && let Some(left) = pace.checked_sub(now.duration_since(*asked)).filter(|left| !left.is_zero())
         {
             return Err(left);
         }
-        self.0.insert(ask, now);
+        self.asked.insert(ask, now);
         Ok(())
+    }
+
+    /// May this egress be stopped now? A stop is never held back but by a refused key; the plan repeats it.
+    pub(crate) fn stop(&mut self, id: &str, error: Option<LiveKitError>, now: Instant) -> bool {
+        self.stopped.retain(|_, asked| now.duration_since(*asked) < REFUSED);
+        if error == Some(LiveKitError::CredentialsRefused) && self.stopped.contains_key(id) {
+            return false;
+        }
+        self.stopped.insert(id.to_owned(), now);
+        true
     }
 }
 
@@ -69,5 +82,19 @@ mod tests {
         assert_eq!(pace.ask(Ask::Room, Reason::Starting, refused, later), Err(Duration::from_secs(20)));
         assert_eq!(pace.ask(Ask::Egresses, Reason::Starting, refused, later), Ok(()));
         assert_eq!(pace.ask(Ask::Room, Reason::Starting, None, later), Ok(()));
+    }
+
+    #[test]
+    fn a_stop_that_a_refused_key_cannot_make_is_tried_twice_a_minute_and_every_other_stop_at_once() {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        let refused = Some(LiveKitError::CredentialsRefused);
+        let tried = |pace: &mut Pace, error, seconds: u64| {
+            let at = |second| begun + Duration::from_secs(second);
+            (seconds..seconds + 60).filter(|second| pace.stop("EG_a", error, at(*second))).count()
+        };
+        assert_eq!(tried(&mut pace, refused, 0), 2);
+        assert!(pace.stop("EG_b", refused, begun + Duration::from_secs(60)));
+        assert_eq!(tried(&mut pace, None, 61), 60);
+        assert_eq!(tried(&mut pace, Some(LiveKitError::Unreachable), 121), 60);
     }
 }
