@@ -2,6 +2,7 @@
 
 use crate::exit::Failure;
 use crate::serve::{leads_nowhere, rtmp_scheme};
+use crate::session::is_unspecified;
 use crate::settings::{Settings, SpeechSettings};
 use crate::terminal::print;
 use crate::values::url_host;
@@ -26,22 +27,37 @@ pub(crate) fn announce(settings: &Settings, http: SocketAddr, rtmp: &str) -> Res
     let client = client_settings(settings, &own);
     print(format_args!("next       {client}roomscribe start my-room{capture}"))?;
     let host = rtmp.rsplit_once(':').map_or("", |(host, _)| host);
-    if leads_nowhere(settings, host) {
-        eprintln!(
-            "RTMP_HOST: LiveKit is elsewhere and cannot reach {host}: set it to a name or address of this machine that LiveKit reaches; rooms are not captured until then (AddressLoopback)"
-        );
-    } else if settings.rtmp_host.is_none() && settings.tls.is_some() {
-        eprintln!(
-            "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name in the certificate, which publishers check",
-            rtmp
-        );
-    } else if settings.rtmp_host.is_none() && settings.rtmp_listen.ip().is_unspecified() {
-        eprintln!(
-            "RTMP_HOST is not set: the RTMP URLs say {}; set it to the name that publishers elsewhere use",
-            rtmp
-        );
+    if let Some(trouble) = rtmp_trouble(settings, host) {
+        eprintln!("{trouble}");
     }
     Ok(())
+}
+
+/// What is wrong with the address in the RTMP URLs, and what to set.
+fn rtmp_trouble(settings: &Settings, host: &str) -> Option<String> {
+    let missing = settings.rtmp_host.is_none();
+    let lost =
+        if settings.livekit.is_some() { "; rooms are not captured until then (AddressLoopback)" } else { "" };
+    if is_unspecified(host) {
+        return Some(format!(
+            "RTMP_HOST: {host} is an address to listen on (RTMP_LISTEN), not one to publish to: set it to a name or address of this machine that publishers reach{lost}"
+        ));
+    }
+    if leads_nowhere(settings, host) {
+        return Some(format!(
+            "RTMP_HOST: LiveKit is elsewhere and cannot reach {host}: set it to a name or address of this machine that LiveKit reaches{lost}"
+        ));
+    }
+    if missing && settings.tls.is_some() {
+        return Some(format!(
+            "RTMP_HOST is not set: the RTMP URLs say {host}; set it to the name in the certificate, which publishers check"
+        ));
+    }
+    (missing && settings.rtmp_listen.ip().is_unspecified()).then(|| {
+        format!(
+            "RTMP_HOST is not set: the RTMP URLs say {host}; set it to the name that publishers elsewhere use"
+        )
+    })
 }
 
 /// What the client commands need in their environment here.

@@ -71,6 +71,7 @@ impl LocalSessions {
 
     /// Asks every running session to leave its work for the next process, and waits for all.
     pub(crate) async fn suspend(&self) {
+        self.hands.registry().leave();
         let ends: Vec<_> = self
             .lock()
             .all

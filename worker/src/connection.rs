@@ -216,19 +216,21 @@ impl Connection {
             Err(refusal) => {
                 self.session.reject_publish(match refusal {
                     Refusal::Denied => Rejection::Denied,
-                    Refusal::Draining | Refusal::Storage => Rejection::BadName,
+                    Refusal::Draining | Refusal::Storage | Refusal::Leaving => Rejection::BadName,
                 });
-                if let Some(withheld) = self.settings.strangers.allow(clock::now()) {
-                    tracing::warn!(
-                        connection = self.number,
-                        reason = refusal.metric_label(),
-                        withheld,
-                        "{}",
-                        refusal.advice()
-                    );
-                }
+                self.say_refused(refusal);
                 Err(Ending::Refused(refusal.metric_label()))
             }
+        }
+    }
+
+    fn say_refused(&self, refusal: Refusal) {
+        let Some(withheld) = self.settings.strangers.allow(clock::now()) else { return };
+        let (connection, reason, advice) = (self.number, refusal.metric_label(), refusal.advice());
+        if refusal.needs_somebody() {
+            tracing::warn!(connection, reason, withheld, "{advice}");
+        } else {
+            tracing::info!(connection, reason, withheld, "{advice}");
         }
     }
 

@@ -6,6 +6,7 @@
 use roomscribe_pipeline::stream_key::{self, SessionSecret};
 use roomscribe_transcript::SessionId;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -90,6 +91,8 @@ pub enum Refusal {
     Draining,
     /// Nothing can be stored.
     Storage,
+    /// This process is ending.
+    Leaving,
 }
 
 impl Refusal {
@@ -99,6 +102,7 @@ impl Refusal {
             Self::Denied => "bad_stream_key",
             Self::Draining => "draining",
             Self::Storage => "storage",
+            Self::Leaving => "leaving",
         }
     }
 
@@ -110,7 +114,13 @@ impl Refusal {
             }
             Self::Draining => "publish refused: the session is ending",
             Self::Storage => "publish refused: nothing can be stored; free or mend DATA_DIR",
+            Self::Leaving => "publish refused: this process is stopping; the next one takes publishers again",
         }
+    }
+
+    /// Somebody must act. What is ending refuses whoever comes, and that is as it should be.
+    pub fn needs_somebody(self) -> bool {
+        matches!(self, Self::Denied | Self::Storage)
     }
 }
 
@@ -118,6 +128,7 @@ impl Refusal {
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     entries: Arc<Mutex<HashMap<SessionId, Entry>>>,
+    leaving: Arc<AtomicBool>,
 }
 
 impl Registry {
@@ -146,6 +157,12 @@ impl Registry {
         }
     }
 
+    /// This process is ending: no session takes a new publisher, whatever its key; live ones stay until their sessions let
+    /// them go. A session that has let go must not look like one whose key is wrong.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// While `held`, takes no new publisher; the live one stays.
     pub fn hold(&self, session: &SessionId, held: bool) {
         if let Some(entry) = self.lock().get_mut(session) {
@@ -160,6 +177,9 @@ impl Registry {
 
     /// Decides about one publish.
     pub fn admit(&self, connection: u64, app: &str, stream_key: &str) -> Result<Admission, Refusal> {
+        if self.leaving.load(Ordering::Relaxed) {
+            return Err(Refusal::Leaving);
+        }
         let target = stream_key::parse_app(app).ok_or(Refusal::Denied)?;
         let mut entries = self.lock();
         let entry = entries.get_mut(&target.session).ok_or(Refusal::Denied)?;
@@ -197,5 +217,25 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_stopping_says_so_to_whoever_comes_and_nobody_must_act() {
+        let registry = Registry::default();
+        let id = SessionId::parse("0199a5f0-7c11-7abc-8def-0123456789ab").unwrap();
+        let secret = SessionSecret::derive(&[7; 32], &id);
+        let (app, key) = (format!("live/0a1b2c3d/{id}.1"), stream_key::derive(&secret, &id, 1));
+        let _ingest = registry.open(id.clone(), secret, 1);
+        assert!(registry.admit(1, &app, &key).is_ok());
+        registry.leave();
+        assert_eq!(registry.admit(2, &app, &key).unwrap_err(), Refusal::Leaving);
+        registry.close(&id);
+        let refusal = registry.admit(3, &app, &key).unwrap_err();
+        assert_eq!((refusal, refusal.needs_somebody()), (Refusal::Leaving, false));
     }
 }

@@ -5,7 +5,9 @@ mod follow;
 mod manage;
 
 pub(crate) use export::export;
-pub(crate) use follow::{Follower, tail};
+#[cfg(feature = "demo")]
+pub(crate) use follow::Follower;
+pub(crate) use follow::tail;
 pub(crate) use manage::{list, start, stop};
 
 use crate::cli;

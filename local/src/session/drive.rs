@@ -1,5 +1,6 @@
 //! The loop of one session: observe, plan, write, carry out, wait. Each round is one pass without a wait in it.
 
+use super::advice;
 use super::observe::{self, Facts, Task};
 use super::running::Mode;
 use super::words::{self, Story};
@@ -247,15 +248,10 @@ impl Driver {
                 self.task.leaving = true;
                 self.worker.stop(if erasing { "Erased" } else { reason.as_str() });
             }
-            // On the way up everything is not ready once: no reason for anybody to look.
-            Action::Event { kind, note } if *kind == EventKind::Normal || is_on_its_way(why) => {
-                tracing::info!(session = %self.id, reason = %why, "{note}");
-            }
-            Action::Event { note, .. } => {
-                tracing::warn!(session = %self.id, reason = %why, "{note}");
-            }
+            Action::Event { kind, note } => self.tell(*kind, why, note),
             Action::StartEgress { .. } | Action::MoveEgress { .. } | Action::StopEgress { .. } => {
-                tracing::info!(session = %self.id, reason = %why, ?action, "LiveKit is asked");
+                let (reason, asked) = (advice::name(why), asked(action));
+                tracing::info!(session = %self.id, reason, "{asked}");
                 if let Some(order) = &self.order {
                     self.desk.carry(order, action, why);
                 }
@@ -282,10 +278,29 @@ impl Driver {
         }
     }
 
+    fn tell(&self, kind: EventKind, why: Reason, note: &str) {
+        let (reason, said) = (advice::name(why), advice::news(why, note, self.hands.place()));
+        // On the way up everything is not ready once: no reason for anybody to look.
+        if kind == EventKind::Normal || is_on_its_way(why) {
+            tracing::info!(session = %self.id, reason, "{said}");
+        } else {
+            tracing::warn!(session = %self.id, reason, "{said}");
+        }
+    }
+
     fn ask(&self, ask: Ask, why: Reason) {
         if let Some(order) = &self.order {
             self.desk.carry(order, &Action::Ask(ask), why);
         }
+    }
+}
+
+fn asked(action: &Action) -> String {
+    match action {
+        Action::StartEgress { attempt } => format!("LiveKit is asked for an egress, attempt {attempt}"),
+        Action::MoveEgress { id, to, .. } => format!("LiveKit is asked to move egress {id} to attempt {to}"),
+        Action::StopEgress { id } => format!("LiveKit is asked to stop egress {id}"),
+        other => format!("{other:?}"),
     }
 }
 

@@ -1,11 +1,13 @@
 //! One session as tasks of this process: observe → plan → carry out, as the operator does it with pods.
 //!
 //! - `observe`: what this process knows, in the plan's words. Pure.
+//! - `advice`: the plan's reasons in the words of people without Kubernetes. Pure.
 //! - `words`: what people read in the session document. Pure.
 //! - `worker`: the worker's task, which is what a pod is in a cluster.
 //! - `drive`: the loop. The status is on disk before anything is begun.
 //! - `collect`: egresses of this installation that belong to no session.
 
+mod advice;
 pub(crate) mod collect;
 mod drive;
 mod end;
@@ -27,7 +29,7 @@ pub(crate) struct Place {
     pub host: String,
     /// Public port of RTMP URLs.
     pub port: u16,
-    /// LiveKit is elsewhere, and the host leads everybody to their own machine.
+    /// The host leads LiveKit nowhere: it is no address, or LiveKit is elsewhere and would find its own machine.
     pub is_loopback: bool,
     /// LiveKit is not in a private network.
     pub livekit_is_public: bool,
@@ -38,4 +40,10 @@ impl Place {
     pub(crate) fn base(&self) -> String {
         format!("{}://{}:{}", self.scheme, self.host, self.port)
     }
+}
+
+/// An address to listen on, never one to publish to.
+pub(crate) fn is_unspecified(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified())
 }

@@ -1,6 +1,7 @@
 //! What people read in the session document: one word, its cause, and who must act.
 
 use super::Place;
+use super::advice::{self, advice};
 use super::worker::{Stage, Trouble};
 use crate::stored::Stored;
 use jiff::Timestamp;
@@ -66,9 +67,7 @@ fn over(story: &Story<'_>) -> Words {
     let reason = ended.map(|ended| ended.reason.clone()).unwrap_or_default();
     let state = summary(story.status);
     let message = match state {
-        _ if story.abandoned => {
-            Reason::EgressCleanupAbandoned.meaning().replace("pod and Service", "its RTMP address")
-        }
+        _ if story.abandoned => advice(Reason::EgressCleanupAbandoned, "", story.place),
         "Failed" => format!(
             "{} {}",
             ended.map(|ended| ended.message.as_str()).unwrap_or_default(),
@@ -80,12 +79,18 @@ fn over(story: &Story<'_>) -> Words {
 }
 
 fn stopping(story: &Story<'_>) -> Words {
-    let (reason, message) = match story.livekit {
-        None => ("Draining", String::new()),
-        Some(error) => {
-            let asked = story.stored.stop_requested_at.unwrap_or_else(Timestamp::now);
-            let until = asked
-                + std::time::Duration::from_secs(Policy::default().cleanup_deadline_seconds.unsigned_abs());
+    let asked = story.stored.stop_requested_at.unwrap_or_else(Timestamp::now);
+    let until =
+        asked + std::time::Duration::from_secs(Policy::default().cleanup_deadline_seconds.unsigned_abs());
+    let (reason, message) = match (story.livekit, live(story)) {
+        (None, None) => ("Draining", "the last words are on their way".to_owned()),
+        (None, Some(egress)) => (
+            "Draining",
+            format!(
+                "waiting for LiveKit to end egress {egress}, until {until:.0} at the latest; then the session ends without LiveKit's word"
+            ),
+        ),
+        (Some(error), _) => {
             let (reason, cause) = trouble(error);
             (
                 reason.as_str(),
@@ -96,6 +101,12 @@ fn stopping(story: &Story<'_>) -> Words {
         }
     };
     Words { state: "Stopping", reason: reason.into(), message }
+}
+
+/// An egress that LiveKit has not ended.
+fn live<'a>(story: &Story<'a>) -> Option<&'a str> {
+    let live = story.status.egresses.iter().rev().find(|egress| egress.ended_at.is_none());
+    live.map(|egress| egress.id.as_str())
 }
 
 fn trouble(error: LiveKitError) -> (Reason, &'static str) {
@@ -111,43 +122,13 @@ fn captured(story: &Story<'_>) -> Words {
     let reason = ready.map_or_else(|| Reason::Starting.to_string(), |ready| ready.reason.clone());
     let state = summary(story.status);
     let shown = ready.map(|ready| ready.message.as_str()).unwrap_or_default();
-    let mut message = match advice(&reason) {
-        _ if reason == Reason::AddressLoopback.as_str() => format!(
-            "LiveKit is elsewhere and cannot reach {}: set RTMP_HOST to a name or address of this machine that LiveKit reaches, then restart",
-            story.place.host
-        ),
-        Some(advice) => advice.to_owned(),
-        None => shown.to_owned(),
-    };
+    let known = Reason::ALL.iter().copied().find(|known| known.as_str() == reason);
+    let mut message = known.map_or_else(|| shown.to_owned(), |known| advice(known, shown, story.place));
+    let reason = known.map_or(reason, |known| advice::name(known).to_owned());
     if let (Some(error), "Failed" | "Recovering") = (&story.report.last_error, state) {
         message = format!("{message} ({error})");
     }
     Words { state, reason, message }
-}
-
-/// Who must act, where the plan's own words name a Secret or a field of the resource.
-fn advice(reason: &str) -> Option<&'static str> {
-    Some(match Reason::ALL.iter().find(|known| known.as_str() == reason)? {
-        Reason::CredentialsRefused => {
-            "LiveKit refused the key: mend LIVEKIT_API_KEY and LIVEKIT_API_SECRET, then restart; nothing is started meanwhile"
-        }
-        Reason::LiveKitUnreachable => {
-            "LiveKit's API does not answer: check LIVEKIT_HTTP_URL and the way there; trying on"
-        }
-        Reason::CredentialsRejected => {
-            "the speech service refused the key: mend GLADIA_API_KEY and restart; the egress was stopped meanwhile"
-        }
-        Reason::SpeechOptionsRejected => "the speech service refused the session's options: mend `speech`",
-        Reason::RateLimited => {
-            "the speech account's limit is reached: trying again; end other sessions, or raise the limit there"
-        }
-        Reason::UpstreamUnavailable => "the speech service does not answer: trying again",
-        Reason::StorageFull | Reason::StorageFailed => "nothing can be stored: free or mend DATA_DIR",
-        Reason::UnsupportedAudio => "the publisher's audio is not AAC-LC: change its encoder",
-        Reason::WaitingForRoom => "the LiveKit room does not exist yet; the session starts when it does",
-        Reason::WaitingForAudio => "nobody's microphone is open",
-        _ => return None,
-    })
 }
 
 /// While it runs without LiveKit.

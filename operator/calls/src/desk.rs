@@ -156,9 +156,8 @@ impl Desk {
             let result = stop_twice(&order, &id).await;
             desk.lock().stopping.remove(&id);
             if let Err(error) = result {
-                let session = &order.session;
-                tracing::warn!(session, egress = id, %error, "LiveKit did not stop an egress; it is asked again");
                 desk.failed(&order, &error);
+                tracing::info!(session = %order.session, egress = id, "LiveKit did not stop an egress; it is asked again");
             }
             (order.wake)();
         });
@@ -230,13 +229,13 @@ impl Desk {
         if before == Some(trouble) {
             return;
         }
-        let session = &order.session;
+        let session = order.session.as_str();
         match trouble {
             LiveKitError::CredentialsRefused => {
-                tracing::warn!(session, %error, "LiveKit refuses the API key; mend key and secret");
+                tracing::warn!(%session, %error, "LiveKit refuses the API key; mend key and secret");
             }
             LiveKitError::Unreachable => {
-                tracing::warn!(session, %error, "LiveKit cannot be asked; check its URL and the way there");
+                tracing::warn!(%session, %error, "LiveKit cannot be asked; check its URL and the way there");
             }
         }
     }
@@ -253,9 +252,8 @@ async fn stop_twice(order: &Order, id: &str) -> Result<(), ApiError> {
     }
     tokio::time::sleep(STOP_AGAIN).await;
     if order.project.stop(id).await? != Stopped::Stopped {
-        let session = &order.session;
         tracing::warn!(
-            session,
+            session = %order.session,
             egress = id,
             "nobody in LiveKit answers for this egress: its machine is gone, and it counts as ended; check LiveKit's egress service"
         );

@@ -1,14 +1,17 @@
 //! `serve` beside a simulated LiveKit and a scripted speech service.
 
 use crate::speech::{Front, Mood, Scripted, sentences};
-use crate::{Place, Program, Viewer, eventually};
+use crate::{PATIENCE, Place, Program, Viewer, eventually, signal};
 use anyhow::{Context, Result, ensure};
 use roomscribe_sims::egress::AudioSource;
 use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator, Truth};
 use roomscribe_sims::meeting::MEETING_AAC;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use tokio::process::Command;
+use std::process::Stdio;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 /// The room of most tests.
 pub const ROOM: &str = "standup";
@@ -67,6 +70,14 @@ impl Studio {
         let mut command = place.command(&["--gladia-api-url", &self.speech.url])?;
         command.envs(settings(&self.livekit.url()));
         Ok(command)
+    }
+
+    /// `serve`, and what it writes to standard error from `RUST_LOG=info` on.
+    pub async fn serve_and_listen(&self) -> Result<(Child, Program)> {
+        let mut command = self.command(&self.place)?;
+        command.env("RUST_LOG", "info").stderr(Stdio::piped());
+        let child = command.spawn()?;
+        Ok((child, self.place.watch().await?))
     }
 
     /// LiveKit goes away with everything that runs on it, and is at the same address for the next one.
@@ -128,6 +139,18 @@ impl Away {
         let Self { address, speed, scripted, speech, place } = self;
         Ok(Studio { livekit: livekit(address, speed).await?, scripted, speech, place, speed })
     }
+}
+
+/// SIGTERM; then everything that the program has said, without colours.
+pub async fn last_log(mut child: Child) -> Result<String> {
+    let mut err = child.stderr.take().context("its standard error is not piped")?;
+    signal(&child, "TERM").await?;
+    let mut said = String::new();
+    timeout(PATIENCE, err.read_to_string(&mut said)).await.context("it did not end")??;
+    ensure!(child.wait().await?.success(), "it failed: {said}");
+    let mut parts = said.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    Ok(parts.fold(first, |plain, part| plain + part.split_once('m').map_or(part, |(_, text)| text)))
 }
 
 /// The three settings.

@@ -56,7 +56,12 @@ impl Loop {
             }
             Output::Append { ticket, event, note } => {
                 if let Event::Status(status) = &event {
-                    let (state, reason, message) = (&status.state, &status.reason, &status.message);
+                    let (state, reason) = (&status.state, &status.reason);
+                    // The transcript needs no words where nobody must act; a log line without words is none.
+                    let message = match status.message.as_str() {
+                        "" => "the speech service takes the audio",
+                        message => message,
+                    };
                     match state.as_str() {
                         "Live" | "Starting" => tracing::info!(session = %self.id, state, reason, "{message}"),
                         _ => tracing::warn!(session = %self.id, state, reason, "{message}"),

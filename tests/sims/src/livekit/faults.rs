@@ -20,6 +20,8 @@ pub enum LostAnswer {
 pub struct Faults {
     /// The next so many calls are answered by a proxy: 502, HTML.
     pub proxy_errors: u32,
+    /// The next so many ListRooms know no room, as right after a restart of LiveKit, before its clients are back.
+    pub forgotten_rooms: u32,
     /// The next so many starts work, but their answers are lost.
     pub lost_start_answers: u32,
     /// See [`LostAnswer`].
@@ -70,6 +72,7 @@ impl Default for Faults {
     fn default() -> Self {
         Self {
             proxy_errors: 0,
+            forgotten_rooms: 0,
             lost_start_answers: 0,
             lost_answer: LostAnswer::Hang,
             no_worker: false,

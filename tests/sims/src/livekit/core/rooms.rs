@@ -107,7 +107,11 @@ impl Core {
     }
 
     /// RoomService/ListRooms.
-    pub fn list_rooms(&self, request: &proto::ListRoomsRequest) -> Reply<proto::ListRoomsResponse> {
+    pub fn list_rooms(&mut self, request: &proto::ListRoomsRequest) -> Reply<proto::ListRoomsResponse> {
+        if self.faults.forgotten_rooms > 0 {
+            self.faults.forgotten_rooms -= 1;
+            return Reply::ok(proto::ListRoomsResponse::default());
+        }
         let wanted = |name: &String| request.names.is_empty() || request.names.contains(name);
         let rooms =
             self.rooms.iter().filter(|(name, _)| wanted(name)).map(|(_, room)| room.shown()).collect();
