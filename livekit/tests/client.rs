@@ -163,6 +163,25 @@ async fn calls_above_the_rate_wait_their_turn() {
 }
 
 #[tokio::test]
+async fn a_stop_goes_before_the_questions_that_wait() {
+    let world = World::new(None).await;
+    let id = world.feeding().await;
+    // The last of them has its turn in ten minutes.
+    let slow = world.client.clone().with_rate(0.1, 1.0);
+    let questions: Vec<_> = (0..60)
+        .map(|_| {
+            tokio::spawn({
+                let slow = slow.clone();
+                async move { slow.list_egress(None).await.is_ok() }
+            })
+        })
+        .collect();
+    world.until("first question", |world| world.livekit.calls().contains_key("ListEgress 200")).await;
+    tokio::time::timeout(Duration::from_secs(20), slow.stop_egress(&id)).await.unwrap().unwrap();
+    questions.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn people_and_open_microphones_are_counted() {
     both::people_and_open_microphones_are_counted(World::new(None).await).await;
 }
@@ -229,5 +248,6 @@ async fn stopping_a_vanished_egress_is_unknown() {
     assert!(world.livekit.with_core(|core, _| core.vanish(&id)));
     let error = world.client.stop_egress(&id).await.unwrap_err();
     assert_eq!((error.kind, error.status), (ErrorKind::Unknown, Some(408)));
+    assert!(error.is_unattended(), "{error}");
     assert_eq!(world.client.list_egress(None).await.unwrap()[0].status, Status::EgressActive);
 }
