@@ -36,6 +36,22 @@ async fn the_log_of_a_whole_life_warns_of_nothing_and_every_line_has_words_that_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn egresses_that_knock_at_a_process_that_is_leaving_are_no_wrong_keys() {
+    let studio = Studio::open(1.0).await.unwrap();
+    let rooms: Vec<String> = (0..6).map(|number| format!("room-{number}")).collect();
+    for room in &rooms {
+        studio.livekit.join(room, &speaker("ada"));
+    }
+    let (child, program) = studio.serve_and_listen().await.unwrap();
+    for room in &rooms {
+        let session = start(&program, room).await.unwrap();
+        hear(&mut Viewer::new(&program.url, &session), 1).await.unwrap();
+    }
+    let log = last_log(child).await.unwrap();
+    assert!(!log.contains(" WARN "), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_of_a_session_whose_egress_s_machine_has_died_says_what_it_waits_for_and_ends() {
     let studio = Studio::open(1.0).await.unwrap();
     studio.people(1);
