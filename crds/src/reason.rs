@@ -38,6 +38,7 @@ reasons! {
     SecretNotFound: "A Secret that the session needs is not there.", "Create the Secret that the message names; the session goes on by itself.";
     SecretKeyMissing: "A Secret lacks a key, or the key is empty.", "Add the key that the message names to the Secret.";
     PerSessionCredentialsDisabled: "`livekitRef` or `speech.secretRef` is set, but the operator may not read Secrets.", "Install the chart with `credentials.perSession=true`, or remove the reference.";
+    CaptureModeUnavailable: "This version cannot capture by Track Egress yet; nothing is started.", "Make a new session with `capture.mode` `Auto`, `RoomComposite` or `Push`.";
     RoomAlreadyTranscribed: "Another session transcribes this room of this LiveKit project already.", "Use the session that the message names, or stop it first.";
     ConcurrencyLimited: "The installation's number of speech sessions is in use; the session waits in a queue, oldest first.", "Wait, stop another session, or raise `speech.maxConcurrent`.";
     CredentialsRefused: "LiveKit refused the API key or secret.", "Mend `apiKey` and `apiSecret` of the LiveKit Secret; nothing is started meanwhile.";
@@ -64,7 +65,7 @@ reasons! {
     Active: "The worker hears the egress.", "Nothing.";
     NotNeeded: "Capture mode Push has no egress.", "Publish RTMP to the session's URL.";
     WaitingForRoom: "The LiveKit room does not exist yet.", "Nothing: the session starts when the room does.";
-    WaitingForAudio: "The egress is up; nobody's microphone is open.", "Nothing.";
+    WaitingForAudio: "Everything is up; nobody speaks, or nobody's microphone is open.", "Nothing.";
     Starting: "The egress is being started.", "Nothing.";
     StartUnknown: "LiveKit did not say whether the egress started; the operator looks for it before it tries again.", "Nothing.";
     CapacityExhausted: "No egress worker of LiveKit has room.", "Add egress workers; the operator tries on.";
@@ -78,8 +79,8 @@ reasons! {
     SpeechConnected: "The speech session is open.", "Nothing.";
     SpeechConnecting: "The speech session is being opened.", "Nothing.";
     SpeechIdle: "No audio: the speech session is closed, because an open one costs money.", "Nothing.";
-    CredentialsRejected: "The speech service refused its key; nothing that costs money is kept running.", "Mend the key; the session starts again when the Secret changes.";
-    SpeechOptionsRejected: "The speech service refused the session's options.", "Mend `spec.speech`; the service's words are in the message.";
+    CredentialsRejected: "The speech service refused its key; nothing that costs money is kept running.", "Mend the key; a new worker tries it when the Secret changes, and otherwise after 5 minutes, then at doubled waits up to an hour.";
+    SpeechOptionsRejected: "The speech service refused the session's options.", "Mend `spec.speech` in a new session; it is tried again after 5 minutes, then at doubled waits up to an hour.";
     RateLimited: "The speech account's limit is reached; audio is kept and sent later.", "Stop another session, or raise the account's limit.";
     UpstreamUnavailable: "The speech service does not answer; audio is kept and sent later.", "Check `speech.apiUrl` and the way out; the worker tries on.";
     StorageFull: "The transcript's log refuses events for lack of space; nothing that was acknowledged is lost.", "Free space, or enlarge the volume.";
@@ -107,6 +108,20 @@ impl Reason {
     pub fn needs_somebody(self) -> bool {
         let action = self.action();
         !(action.starts_with("Nothing") || action.starts_with("Wait;"))
+    }
+
+    /// Worth a Warning event: somebody must act, or something broke that heals by itself.
+    pub fn is_warning(self) -> bool {
+        let broke = matches!(
+            self,
+            Self::EgressFailed
+                | Self::EgressAborted
+                | Self::EgressLimitReached
+                | Self::Stalled
+                | Self::WorkerRestarting
+                | Self::Evicted
+        );
+        broke || self.needs_somebody()
     }
 
     /// What it means, and what to do about it where somebody must act: a condition's message.

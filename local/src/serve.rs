@@ -141,6 +141,8 @@ impl Stack {
             project: project.clone(),
             policy: Policy {
                 start_unknown_seconds: settings.start_unknown_seconds.into(),
+                // No kubelet lets a worker wait here.
+                replaces_crashing_pods: false,
                 ..Policy::default()
             },
             rollover: Duration::from_secs(settings.speech_rollover_seconds),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use roomscribe_gateway::sessions::{
     Answer, CaptureMode, CreateSession, Created, IngestAddress, SessionDocument, Sessions, SessionsError,
 };
+use roomscribe_livekit::ApiError;
 use roomscribe_plan::Listing;
 use roomscribe_plan::collect::{Fate, Owned};
 use roomscribe_transcript::{Log, LogError, SessionId};
@@ -93,6 +94,13 @@ impl LocalSessions {
             let Some(running) = &entry.running else { continue };
             let own = owned.iter().filter(|owned| owned.session == id.as_str());
             running.listed(Listing { at, egresses: own.map(|owned| owned.egress.clone()).collect() });
+        }
+    }
+
+    /// LiveKit did not answer: sessions that run ask it nothing, and learn it here.
+    pub(crate) fn unlisted(&self, error: &ApiError) {
+        for running in self.lock().all.values().filter_map(|entry| entry.running.as_ref()) {
+            running.unlisted(error);
         }
     }
 

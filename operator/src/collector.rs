@@ -3,6 +3,7 @@
 use crate::context::Context;
 use k8s_openapi::jiff::Timestamp;
 use roomscribe_calls::Project;
+use roomscribe_livekit::ApiError;
 use roomscribe_plan::collect::{self, Fate, Owned};
 use roomscribe_plan::{Egress, Listing};
 use std::collections::{HashMap, HashSet};
@@ -35,7 +36,7 @@ async fn collect(context: &Context, key: &str, project: &Project) {
         Ok(listing) => listing,
         Err(error) => {
             tracing::warn!(%error, "orphan egresses cannot be looked for; check LiveKit's URL and keys");
-            return;
+            return tell(context, key, &error);
         }
     };
     let fates: HashMap<String, Fate> = context
@@ -53,6 +54,20 @@ async fn collect(context: &Context, key: &str, project: &Project) {
     feed(context, key, at, owned);
 }
 
+/// Sessions that run ask LiveKit nothing: this is how they learn that it does not answer.
+fn tell(context: &Context, key: &str, error: &ApiError) {
+    for (id, object) in
+        context.sessions.all(|seen| (!seen.finished).then(|| (seen.facts.id.clone(), seen.object.clone())))
+    {
+        let Some(cell) = context.cells.find(&id) else { continue };
+        let same =
+            crate::cells::lock(&cell.found).as_ref().is_some_and(|(_, found)| found.project_key == key);
+        if same && cell.desk.unlisted(error) {
+            context.wakes.wake(object);
+        }
+    }
+}
+
 /// A session of this project without an egress in the list has none.
 fn feed(context: &Context, key: &str, at: Timestamp, owned: Vec<Owned>) {
     let mut by_session: HashMap<String, Vec<Egress>> = HashMap::new();
@@ -68,7 +83,8 @@ fn feed(context: &Context, key: &str, at: Timestamp, owned: Vec<Owned>) {
         if same {
             let egresses = by_session.remove(&id).unwrap_or_default();
             let before = cell.desk.observed().0.egresses.get().map(|listing| listing.egresses.clone());
-            let news = before.as_ref() != Some(&egresses);
+            let (livekit, _) = cell.desk.observed();
+            let news = before.as_ref() != Some(&egresses) || livekit.error.is_some();
             cell.desk.listed(Listing { at, egresses });
             if news {
                 context.wakes.wake(object);

@@ -60,6 +60,9 @@ pub struct SessionFile {
     v: u32,
     /// Session secret (contract §2), base64url: stream keys are derived from it.
     pub secret: String,
+    /// Lowest attempt that a stream key may have; by default `gen`: a key that was rotated away stays away.
+    #[serde(default)]
+    pub lowest_attempt: Option<u32>,
     /// Identity, attempt, speech options.
     #[serde(flatten)]
     pub settings: Settings,

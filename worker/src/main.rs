@@ -156,12 +156,13 @@ async fn assemble(
     };
     let log = Log::File(Arc::new(FileLog::open(&args.data_dir).map_err(|error| data_dir(&error))?));
     let Started { file, secret, speech, .. } = started;
+    let lowest_attempt = file.lowest_attempt.unwrap_or(file.settings.generation.0);
     let settings = file.settings;
     let head = log.open(&settings.session).await.map_err(|error| data_dir(&error))?;
     let spool = Spool::open(&args.data_dir.join("sessions").join(settings.session.as_str()).join("spool"))
         .map_err(|error| data_dir(&error))?;
     Ok(Session {
-        ingest: registry.open(settings.session.clone(), secret, settings.generation.0),
+        ingest: registry.open(settings.session.clone(), secret, lowest_attempt),
         registry: registry.clone(),
         writer: Writer::new(log, settings.session.clone(), settings.generation, metrics.clone()),
         head,

@@ -69,7 +69,7 @@ fn fixed(reason: Reason) -> Option<&'static str> {
             "no egress worker of LiveKit has room: add egress workers; trying on meanwhile"
         }
         Reason::CredentialsRejected => {
-            "the speech service refused the key: mend GLADIA_API_KEY and restart; the egress was stopped meanwhile"
+            "the speech service refused the key: mend it there, or GLADIA_API_KEY and restart; nothing that costs runs meanwhile"
         }
         Reason::SpeechOptionsRejected => "the speech service refused the session's options: mend `speech`",
         Reason::RateLimited => {

@@ -32,6 +32,7 @@ async fn collect(sessions: &LocalSessions, project: &Project, answers: &mut bool
             if std::mem::replace(answers, false) {
                 tracing::warn!(%error, "LiveKit's egresses cannot be listed; check LIVEKIT_HTTP_URL and its key");
             }
+            sessions.unlisted(&error);
             return;
         }
     };

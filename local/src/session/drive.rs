@@ -199,6 +199,9 @@ impl Driver {
     /// A worker that ended by itself begins again, or the session ends with it.
     fn look_after_worker(&mut self, mut stored: Stored, stage: &Stage) -> Stored {
         let Stage::Ended(ended) = stage else { return stored };
+        if self.task.replaced && matches!(ended, Ended::Suspended | Ended::Broken(_)) {
+            return stored;
+        }
         match ended {
             Ended::Done | Ended::Suspended => {
                 stored.stop_requested_at.get_or_insert_with(Timestamp::now);
@@ -229,6 +232,17 @@ impl Driver {
         }
     }
 
+    /// Another worker follows the one that was told to leave.
+    fn follow(&mut self) {
+        let entries = self.entries.clone();
+        let stored = lock(&entries).all.get(&self.id).map(|entry| entry.stored.clone());
+        let ended = matches!(*self.worker.stage.borrow(), Stage::Ended(_));
+        let Some(stored) = stored.filter(|_| ended) else { return };
+        (self.task.leaving, self.task.replaced, self.task.exit) = (false, false, None);
+        (self.task.restarts, self.task.started_at) = (self.task.restarts + 1, Timestamp::now());
+        self.worker = Worker::begin(&self.hands, &stored, self.report.clone());
+    }
+
     fn carry_out(&mut self, plan: &Plan, erasing: bool) {
         for planned in &plan.actions {
             self.carry(planned, erasing);
@@ -256,7 +270,13 @@ impl Driver {
                     self.desk.carry(order, action, why);
                 }
             }
-            // The worker runs as long as the session does; the rest is bookkeeping in the document, and a finished document stays as
+            // What the speech service refuses is not kept running; a later task asks it again.
+            Action::DeletePod { .. } if is_refusal(why) => {
+                (self.task.leaving, self.task.replaced) = (true, true);
+                self.worker.suspend();
+            }
+            Action::EnsureWorker { .. } if self.task.replaced => self.follow(),
+            // Else the worker runs as long as the session does; the rest is bookkeeping in the document, and a finished document stays as
             // long as its transcript.
             Action::EnsureWorker { .. }
             | Action::AddFinalizer
@@ -302,6 +322,10 @@ fn asked(action: &Action) -> String {
         Action::StopEgress { id } => format!("LiveKit is asked to stop egress {id}"),
         other => format!("{other:?}"),
     }
+}
+
+fn is_refusal(why: Reason) -> bool {
+    matches!(why, Reason::CredentialsRejected | Reason::SpeechOptionsRejected)
 }
 
 fn is_on_its_way(why: Reason) -> bool {

@@ -49,6 +49,8 @@ pub(super) struct Task {
     pub exit: Option<ContainerExit>,
     /// It was asked to drain.
     pub leaving: bool,
+    /// … because another one follows it.
+    pub replaced: bool,
 }
 
 /// Everything that a plan rests on.
@@ -101,8 +103,10 @@ fn cluster(facts: &Facts<'_>) -> (Vec<Pod>, Option<Service>) {
     let attempt = 1;
     let pod = Pod {
         name: format!("{}-{attempt}", facts.stored.name),
-        uid: facts.stored.id.to_string(),
+        // Another task is another worker: it asks the speech service anew.
+        uid: format!("{}-{}", facts.stored.id, facts.task.restarts),
         attempt,
+        key_generation: 1,
         node: "local".into(),
         state,
         leaving: facts.task.leaving,

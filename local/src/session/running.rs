@@ -9,6 +9,7 @@ use crate::stored::Stored;
 use jiff::Timestamp;
 use roomscribe_calls::{Desk, Order};
 use roomscribe_gateway::sessions::CaptureMode;
+use roomscribe_livekit::ApiError;
 use roomscribe_plan::{Hearing, How, Intent, Listing, Memory};
 use roomscribe_worker::pipeline::Report;
 use std::sync::{Arc, Mutex};
@@ -30,6 +31,7 @@ pub(crate) struct Running {
     report: watch::Receiver<Report>,
     ended: watch::Receiver<bool>,
     desk: Desk,
+    uses_livekit: bool,
 }
 
 impl Running {
@@ -61,6 +63,13 @@ impl Running {
         self.desk.listed(listing);
         self.nudge();
     }
+
+    /// The minute's listing was not answered.
+    pub(crate) fn unlisted(&self, error: &ApiError) {
+        if self.uses_livekit && self.desk.unlisted(error) {
+            self.nudge();
+        }
+    }
 }
 
 /// Starts the loop and the worker of a session that has not finished.
@@ -85,18 +94,19 @@ pub(crate) fn begin(hands: &Hands, stored: &Stored, entries: Arc<Mutex<Entries>>
         desk: desk.clone(),
         nudge: nudge.clone(),
         mode: asked,
-        task: Task { started_at: now, restarts, exit: None, leaving: false },
+        task: Task { started_at: now, restarts, exit: None, leaving: false, replaced: false },
         broken: 0,
         restart_at: None,
         hearing: (Hearing::Nobody, now),
         at_once: 0,
         unwritten: false,
     };
+    let uses_livekit = driver.order.is_some();
     tokio::spawn(async move {
         driver.run().await;
         over.send_replace(true);
     });
-    Running { nudge, mode, report: reported, ended, desk }
+    Running { nudge, mode, report: reported, ended, desk, uses_livekit }
 }
 
 /// `None` without LiveKit.

@@ -50,7 +50,7 @@ impl World {
             },
             stage: Stage::Listening,
             report: Report::default(),
-            task: Task { started_at: ago(9), restarts: 0, exit: None, leaving: false },
+            task: Task { started_at: ago(9), restarts: 0, exit: None, leaving: false, replaced: false },
             livekit: LiveKit::default(),
             memory: Memory::default(),
         }
@@ -159,7 +159,7 @@ fn an_egress_that_comes_back_to_a_new_process_is_kept_and_one_that_does_not_is_f
         world.stored.finalizer = true;
         world.stored.status.attempt = Some(1);
         world.stored.status.intent_at = Some(k8s(ago(60)));
-        world.task = Task { started_at: ago(2), restarts: 1, exit: None, leaving: false };
+        world.task = Task { started_at: ago(2), restarts: 1, exit: None, leaving: false, replaced: false };
         world.answered(vec![egress(1)]);
         if heard {
             world.publishing(1);
@@ -247,4 +247,28 @@ fn a_push_session_needs_no_livekit_and_no_egress() {
     (world.task.leaving, world.stage) = (true, Stage::Ended(Ended::Done));
     world.round();
     assert_eq!((world.words().state, world.stored.is_running()), ("Succeeded", false));
+}
+
+#[test]
+fn a_refused_speech_key_ends_the_task_and_another_one_tries_later() {
+    let mut world = World::new(CaptureMode::Auto);
+    world.round();
+    world.answered(vec![egress(1)]);
+    world.stored.status.attempt = Some(1);
+    world.publishing(1);
+    world.report.speech = SpeechReport { state: "refused", reason: "CredentialsRejected" };
+    let actions = world.round();
+    assert!(actions.iter().any(|action| matches!(action, Action::DeletePod { .. })));
+    assert!(actions.contains(&Action::StopEgress { id: "EG_a".into() }));
+    let Words { state, reason, message } = world.words();
+    assert_eq!((state, reason.as_str()), ("Recovering", "CredentialsRejected"));
+    assert!(message.contains("GLADIA_API_KEY") && message.contains("The next try is at"), "{message}");
+    // The task has ended, and its time has come.
+    world.stage = Stage::Ended(Ended::Suspended);
+    world.livekit.egresses = Known::Known(Listing { at: NOW, egresses: vec![] });
+    assert!(!world.round().iter().any(|action| matches!(action, Action::EnsureWorker { .. })));
+    if let Some(refusal) = &mut world.memory.refusal {
+        refusal.retry_at = Some(ago(0));
+    }
+    assert!(world.round().iter().any(|action| matches!(action, Action::EnsureWorker { .. })));
 }

@@ -53,10 +53,27 @@ pub(super) fn words(story: &Story<'_>) -> Words {
     if let Stage::Opening(Some(Trouble { reason, message })) = story.stage {
         return Words { state: "Recovering", reason: (*reason).into(), message: message.clone() };
     }
+    if let Some(refused) = refused(story) {
+        return refused;
+    }
     match story.stored.request.capture.mode {
         CaptureMode::Push => pushed(story.report),
         _ => captured(story),
     }
+}
+
+/// The speech service refuses: it is tried again by itself, with or without LiveKit.
+fn refused(story: &Story<'_>) -> Option<Words> {
+    let speech = find(story, ConditionType::Transcribing)?;
+    let refusals = [Reason::CredentialsRejected, Reason::SpeechOptionsRejected];
+    let reason = refusals.into_iter().find(|reason| reason.as_str() == speech.reason)?;
+    let next = speech.message.strip_prefix(&reason.sentence()).unwrap_or_default();
+    let message = format!("{}.{next}", advice(reason, "", story.place));
+    let message = match &story.report.last_error {
+        Some(error) => format!("{message} ({error})"),
+        None => message,
+    };
+    Some(Words { state: "Recovering", reason: speech.reason.clone(), message })
 }
 
 fn over(story: &Story<'_>) -> Words {

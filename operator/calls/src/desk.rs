@@ -88,6 +88,12 @@ impl Desk {
         }
     }
 
+    /// Somebody else's listing was not answered; `true`: that is news. It was logged there.
+    pub fn unlisted(&self, error: &ApiError) -> bool {
+        let trouble = seen::trouble(error);
+        self.lock().livekit.error.replace(trouble) != Some(trouble)
+    }
+
     /// Carries out what concerns LiveKit; `false`: this action is somebody else's. Returns at once. A question that comes too
     /// early is asked by itself when its time has come, and the session is woken by its answer.
     pub fn carry(&self, order: &Order, action: &Action, why: Reason) -> bool {

@@ -63,7 +63,34 @@ fn starts(observed: &Observed, plan: &Plan, must: &mut impl FnMut(bool, &str)) {
             observed.livekit.error != Some(LiveKitError::CredentialsRefused),
             "nothing is started while LiveKit refuses the key",
         );
-        must(plan.memory.rejected_version.is_none(), "nothing is started while the speech service refuses");
+    }
+    makes(observed, plan, must);
+}
+
+/// What costs money.
+fn makes(observed: &Observed, plan: &Plan, must: &mut impl FnMut(bool, &str)) {
+    let livekit = &observed.livekit;
+    let push = observed.session.spec.capture.mode == roomscribe_crds::CaptureMode::Push;
+    let waits = plan.memory.refusal.as_ref().is_some_and(|refusal| refusal.retry_at.is_some());
+    let pods = observed.cluster.pods.get().map_or(&[][..], Vec::as_slice);
+    for action in actions(plan) {
+        let new_pod = match action {
+            Action::EnsureWorker { attempt, .. } => pods.iter().all(|pod| pod.attempt != *attempt),
+            Action::StartEgress { .. } | Action::MoveEgress { .. } | Action::WriteIntent { .. } => false,
+            _ => continue,
+        };
+        must(!waits, "nothing is made or started while the speech service refuses");
+        if !new_pod || push {
+            continue;
+        }
+        must(
+            livekit.egresses.get().is_some() || observed.session.status.attempt.is_some() || !pods.is_empty(),
+            "no worker is made before LiveKit has answered once",
+        );
+        must(
+            livekit.error != Some(LiveKitError::CredentialsRefused) || !live(observed).is_empty(),
+            "no worker is made while LiveKit refuses the key",
+        );
     }
 }
 
@@ -78,7 +105,8 @@ fn intents(observed: &Observed, plan: &Plan, now: Timestamp, must: &mut impl FnM
         })
         .collect();
     must(written.len() <= 1, "one plan intends at most one attempt");
-    must(written.is_empty() == (new == old), "an attempt changes only with its intent");
+    let push = observed.session.spec.capture.mode == roomscribe_crds::CaptureMode::Push;
+    must(push || written.is_empty() == (new == old), "an attempt changes only with its intent");
     for attempt in written {
         must(i64::from(attempt) == i64::from(old) + 1, "attempts follow each other");
         must(

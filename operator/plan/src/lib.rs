@@ -21,7 +21,7 @@ mod observed;
 mod plan;
 
 pub use decide::{plan, plan_under};
-pub use memory::{How, Intent, Memory, StartCall, StartOutcome, StopCall};
+pub use memory::{How, Intent, Memory, Refusal, StartCall, StartOutcome, StopCall};
 pub use observed::{
     Cluster, ContainerExit, Egress, EgressState, Gate, Hearing, Known, Listing, LiveKit, LiveKitError,
     Observed, Pod, PodState, Room, RoomView, Secrets, Service, Session, SpeechState, WorkerReport,
@@ -39,10 +39,17 @@ pub struct Policy {
     /// How long a start without an answer is looked for: [`START_UNKNOWN_SECONDS`], unless LiveKit is simulated and its clock
     /// runs faster.
     pub start_unknown_seconds: i64,
+    /// Something else (the kubelet) restarts a worker that ends, and waits longer each time: a second end within ten minutes
+    /// gets a new pod. Without such a back-off a new one would cost the connection and gain nothing.
+    pub replaces_crashing_pods: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { cleanup_deadline_seconds: 300, start_unknown_seconds: START_UNKNOWN_SECONDS }
+        Self {
+            cleanup_deadline_seconds: 300,
+            start_unknown_seconds: START_UNKNOWN_SECONDS,
+            replaces_crashing_pods: true,
+        }
     }
 }

@@ -2,11 +2,14 @@
 //! every rule that protects from two egresses holds without it.
 
 use k8s_openapi::jiff::Timestamp;
+use roomscribe_crds::reason::Reason;
 use std::collections::BTreeMap;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
+    /// This process' first plan of the session: until it has asked around, what it has not seen is not gone.
+    pub began_at: Option<Timestamp>,
     /// An intent that this process wrote and has not carried out.
     pub intent: Option<Intent>,
     /// The newest start call of this process.
@@ -29,6 +32,14 @@ pub struct Memory {
     pub refused: Option<(Timestamp, Timestamp)>,
     /// When the session began to end.
     pub stopping_since: Option<Timestamp>,
+    /// When LiveKit did not answer last.
+    pub trouble_at: Option<Timestamp>,
+    /// When LiveKit was asked last although it had just failed.
+    pub asked_at: Option<Timestamp>,
+    /// Egresses of the status, and the newest listing in which each lived.
+    pub seen: BTreeMap<String, Timestamp>,
+    /// The first of the looks in a row that did not show the room.
+    pub room_missing_since: Option<Timestamp>,
     /// How often the room was not there.
     pub room_looks: u32,
     /// When it was looked for last: several plans may rest on one look.
@@ -37,12 +48,33 @@ pub struct Memory {
     pub room_empty_since: Option<Timestamp>,
     /// Since when a microphone has been open although the worker hears nothing.
     pub unheard_since: Option<Timestamp>,
-    /// Ends of the worker's container, newest last, at most three.
+    /// Ends of the newest pod's container, newest last, at most three.
     pub exits: Vec<Timestamp>,
-    /// Version of the Secrets when the speech service refused the key.
-    pub rejected_version: Option<u64>,
+    /// Uid of that pod.
+    pub exits_of: String,
+    /// How often its container had ended when it was seen last.
+    pub ends: u32,
+    /// Why the last pod was replaced, until the next attempt is intended.
+    pub replaced: Option<Reason>,
+    /// The speech service has refused, and has not accepted since.
+    pub refusal: Option<Refusal>,
     /// The cleanup was given up and said so.
     pub abandoned: bool,
+}
+
+/// The speech service refused key or options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The worker's reason.
+    pub reason: Reason,
+    /// Version of the Secrets and generation of the spec that were refused: others are tried at once.
+    pub of: (u64, Option<i64>),
+    /// Uid (or name) of the pod that was refused last.
+    pub by: String,
+    /// How often in a row.
+    pub times: u32,
+    /// When the next pod tries; `None`: one is trying.
+    pub retry_at: Option<Timestamp>,
 }
 
 /// How an intended attempt begins.

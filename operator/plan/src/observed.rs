@@ -35,7 +35,7 @@ pub struct Observed {
     pub cluster: Cluster,
     /// LiveKit's side.
     pub livekit: LiveKit,
-    /// The worker's own word; `None` while nobody could ask it.
+    /// The worker's own word; `None` while nobody has asked it, or it does not answer.
     pub worker: Option<WorkerReport>,
     /// What this process remembers; safe to lose.
     pub memory: Memory,
@@ -139,6 +139,8 @@ pub struct Pod {
     pub uid: String,
     /// Attempt that it was made for.
     pub attempt: u32,
+    /// `ingest.keyGeneration` that it was made for.
+    pub key_generation: u32,
     /// Its node.
     pub node: String,
     /// How it does.
@@ -151,6 +153,14 @@ pub struct Pod {
     pub restarts: u32,
     /// How its container ended last.
     pub last_exit: Option<ContainerExit>,
+}
+
+impl Pod {
+    /// How often its container has ended: the kubelet counts an end when it starts the next one.
+    pub fn ends(&self) -> u32 {
+        let waits = self.container_started_at.is_none() && self.last_exit.is_some();
+        self.restarts.saturating_add(u32::from(waits))
+    }
 }
 
 /// The session's Service.

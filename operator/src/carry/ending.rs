@@ -52,6 +52,7 @@ mod tests {
                 name: format!("ts-monday-{attempt}"),
                 uid: format!("u-{attempt}"),
                 attempt,
+                key_generation: 1,
                 node: "node-a".into(),
                 state,
                 leaving: false,

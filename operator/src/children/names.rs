@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub const SESSION_LABEL: &str = "roomscribe.io/session-uid";
 /// The attempt that a pod was made for, or that a Service selects.
 pub const ATTEMPT_LABEL: &str = "roomscribe.io/attempt";
+/// `ingest.keyGeneration` that a pod was made for.
+pub const KEY_GENERATION: &str = "roomscribe.io/key-generation";
 /// `Move` or `Never`: PodDisruptionBudgets select by it.
 pub const DISRUPTION_LABEL: &str = "roomscribe.io/disruption";
 /// Set to `true` by somebody who wants the resource gone whatever LiveKit says.

@@ -3,7 +3,7 @@
 use super::installation::Installation;
 use super::names;
 use crate::stream_key::SessionSecret;
-use roomscribe_crds::{Speech, TranscriptionSession, VocabularyEntry};
+use roomscribe_crds::{CaptureMode, Speech, TranscriptionSession, VocabularyEntry};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -14,6 +14,8 @@ struct SessionFile<'a> {
     session: &'a str,
     #[serde(rename = "gen")]
     generation: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lowest_attempt: Option<u32>,
     room_name: &'a str,
     speech: SpeechOptions<'a>,
     max_duration: i32,
@@ -43,6 +45,14 @@ impl<'a> SpeechOptions<'a> {
     }
 }
 
+/// With Push the stream key in a person's encoder outlives pods: a worker made for a later attempt still takes it, until
+/// `keyGeneration` is raised. A room's egress always comes with the newest key.
+fn lowest_attempt(session: &TranscriptionSession) -> Option<u32> {
+    let shown = session.status.as_ref().and_then(|status| status.attempt);
+    let key = shown.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1);
+    (session.spec.capture.mode == CaptureMode::Push).then_some(key)
+}
+
 /// The session file of the worker that was made for `attempt`: a secret.
 pub fn session_file(session: &TranscriptionSession, installation: &Installation, attempt: u32) -> String {
     let id = names::id(session);
@@ -51,6 +61,7 @@ pub fn session_file(session: &TranscriptionSession, installation: &Installation,
         secret: SessionSecret::derive(&installation.key, id).to_base64url(),
         session: id,
         generation: attempt,
+        lowest_attempt: lowest_attempt(session),
         room_name: &session.spec.room_name,
         speech: SpeechOptions::of(&session.spec.speech),
         max_duration: session.spec.limits.max_duration_seconds,

@@ -1,6 +1,6 @@
 //! A worker pod.
 
-use crate::children::names::ATTEMPT_LABEL;
+use crate::children::names::{ATTEMPT_LABEL, KEY_GENERATION};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodStatus};
 use k8s_openapi::jiff::Timestamp;
 use roomscribe_crds::reason::Reason;
@@ -19,6 +19,7 @@ pub fn pod(pod: &Pod) -> Option<roomscribe_plan::Pod> {
         name: metadata.name.clone()?,
         uid: metadata.uid.clone()?,
         attempt: metadata.labels.as_ref()?.get(ATTEMPT_LABEL)?.parse().ok()?,
+        key_generation: key_generation(pod),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
         state: state(status, container),
         // A pod that is over already does not leave: it is there until somebody deletes it.
@@ -27,6 +28,12 @@ pub fn pod(pod: &Pod) -> Option<roomscribe_plan::Pod> {
         restarts: container.and_then(|container| u32::try_from(container.restart_count).ok()).unwrap_or(0),
         last_exit: container.and_then(last_exit),
     })
+}
+
+/// Pods of an operator that did not write it were made for the first.
+fn key_generation(pod: &Pod) -> u32 {
+    let written = pod.metadata.annotations.as_ref().and_then(|all| all.get(KEY_GENERATION));
+    written.and_then(|written| written.parse().ok()).unwrap_or(1)
 }
 
 fn condition<'a>(status: &'a PodStatus, kind: &str) -> Option<&'a str> {

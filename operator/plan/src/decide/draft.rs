@@ -3,7 +3,7 @@
 use crate::Policy;
 use crate::backoff::seconds;
 use crate::memory::{Memory, StartOutcome};
-use crate::observed::{Egress, Hearing, Listing, Observed, Pod, Room};
+use crate::observed::{Egress, Hearing, Listing, LiveKitError, Observed, Pod, Room, RoomView};
 use crate::plan::{Action, Ask, Plan, Planned};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -18,6 +18,8 @@ const CRASH_LOOP_SECONDS: i64 = 600;
 /// An egress that LiveKit denies may still appear for this long.
 const LATE_SECONDS: i64 = 5;
 const REMEMBERED_EXITS: usize = 3;
+/// So long a worker, or a process that has just begun, may take to be asked for the first time.
+const FIRST_ANSWER_SECONDS: i64 = 10;
 
 pub(super) struct Draft<'a> {
     pub(super) policy: &'a Policy,
@@ -27,6 +29,8 @@ pub(super) struct Draft<'a> {
     pub(super) memory: Memory,
     /// Why the egress is as it is, for `EgressActive`.
     pub(super) egress_word: (Verdict, Reason, String),
+    /// Why nothing is made yet although the session is accepted.
+    pub(super) held: Option<(Reason, String)>,
     actions: Vec<Planned>,
     wake_at: Option<Timestamp>,
 }
@@ -35,7 +39,17 @@ impl<'a> Draft<'a> {
     pub(super) fn new(policy: &'a Policy, observed: &'a Observed, now: Timestamp) -> Self {
         let (status, memory) = (observed.session.status.clone(), observed.memory.clone());
         let egress_word = (Verdict::Unknown, Reason::Starting, String::new());
-        Self { policy, observed, now, status, memory, egress_word, actions: Vec::new(), wake_at: None }
+        Self {
+            policy,
+            observed,
+            now,
+            status,
+            memory,
+            egress_word,
+            held: None,
+            actions: Vec::new(),
+            wake_at: None,
+        }
     }
 
     pub(super) fn act(&mut self, action: Action, why: Reason) {
@@ -73,6 +87,23 @@ impl<'a> Draft<'a> {
     /// The pod that should be working: the newest that is not on its way out.
     pub(super) fn pod(&self) -> Option<&'a Pod> {
         self.pods().iter().filter(|pod| !pod.leaving).max_by_key(|pod| pod.attempt)
+    }
+
+    /// This process began moments ago and has not asked everybody.
+    pub(super) fn is_young(&self) -> bool {
+        self.memory.began_at.is_some_and(|began| self.since(began) < FIRST_ANSWER_SECONDS)
+    }
+
+    /// Nobody knows yet what the worker says: it, or this process, has just begun. Later its silence says something.
+    pub(super) fn worker_is_unasked(&self) -> bool {
+        let started = self.pod().and_then(|pod| pod.container_started_at);
+        let new = started.is_none_or(|started| self.since(started) < FIRST_ANSWER_SECONDS);
+        self.observed.worker.is_none() && (new || self.is_young())
+    }
+
+    /// Somebody publishes, bytes are coming.
+    pub(super) fn is_heard(&self) -> bool {
+        matches!(self.hearing(), Some(Hearing::Publishing(_)))
     }
 
     pub(super) fn hearing(&self) -> Option<Hearing> {
@@ -145,26 +176,60 @@ impl<'a> Draft<'a> {
 
     /// What follows from an observation whatever is decided.
     pub(super) fn remember(&mut self) {
-        let pods = self.observed.cluster.pods.get();
-        for exit in pods.into_iter().flatten().filter_map(|pod| pod.last_exit.as_ref()) {
-            if !self.memory.exits.contains(&exit.at) {
-                self.memory.exits.push(exit.at);
-                self.memory.exits.sort_unstable();
-                let surplus = self.memory.exits.len().saturating_sub(REMEMBERED_EXITS);
-                self.memory.exits.drain(..surplus);
-            }
-        }
+        self.memory.began_at.get_or_insert(self.now);
+        self.remember_exits();
+        self.remember_livekit();
         if let Some(Hearing::Publishing(attempt) | Hearing::Silent(attempt)) = self.hearing() {
             self.memory.heard = self.memory.heard.max(attempt);
             self.memory.unreachable = false;
         }
-        if let Some(Hearing::Publishing(_)) = self.hearing() {
+        if self.is_heard() {
             (self.memory.failures, self.memory.retry_at, self.memory.unheard_since) = (0, None, None);
             (self.memory.refusals, self.memory.refused) = (0, None);
         }
         if let Some(listing) = self.observed.livekit.egresses.get() {
             self.memory.stops.retain(|id, _| listing.live().any(|egress| egress.id == *id));
         }
+    }
+
+    fn remember_livekit(&mut self) {
+        if self.observed.livekit.error == Some(LiveKitError::Unreachable) {
+            self.memory.trouble_at = Some(self.now);
+        }
+        match self.observed.livekit.room.get() {
+            Some(RoomView { at, room: None }) => {
+                self.memory.room_missing_since.get_or_insert(*at);
+            }
+            Some(_) => self.memory.room_missing_since = None,
+            None => {}
+        }
+    }
+
+    /// Ends of the newest pod's container. Two that came between two plans leave one `last_exit`; the count tells of both, and
+    /// the earlier one was no earlier than the plan before.
+    fn remember_exits(&mut self) {
+        let Some(pod) = self.pod() else { return };
+        let ends = pod.ends();
+        let known = if self.memory.exits_of == pod.uid { self.memory.ends } else { 0 };
+        let first_look = self.memory.exits_of != pod.uid;
+        if first_look {
+            self.memory.exits.clear();
+            self.memory.exits_of.clone_from(&pod.uid);
+        }
+        self.memory.ends = ends;
+        let Some(exit) = &pod.last_exit else { return };
+        // A process that sees it for the first time knows when the last end was, not the ones before: a third is too many for
+        // any ten minutes.
+        let new = match first_look {
+            true if ends >= 3 => 2,
+            true => 1,
+            false => ends.saturating_sub(known).max(u32::from(!self.memory.exits.contains(&exit.at))),
+        };
+        for _ in 0..new.min(2) {
+            self.memory.exits.push(exit.at);
+        }
+        let surplus = self.memory.exits.len().saturating_sub(REMEMBERED_EXITS);
+        self.memory.exits.drain(..surplus);
     }
 
     /// The container ended twice within ten minutes: kubelet's back-off is never waited out.

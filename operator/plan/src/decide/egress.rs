@@ -1,8 +1,8 @@
 //! The egress protocol: adopt, intend, start, watch, replace. See the crate's documentation for what it protects from.
 
 use super::draft::Draft;
-use super::failure;
 use super::worker::Listening;
+use super::{failure, gate, refusal, room};
 use crate::backoff;
 use crate::memory::{How, Intent, StopCall};
 use crate::observed::{Egress, EgressState, Hearing, LiveKitError};
@@ -16,23 +16,71 @@ const CONNECT_SECONDS: i64 = 15;
 /// The worker calls 5 s without a byte silence; a sole publisher's mute stalls 2.8 s. An open microphone that is not heard
 /// for this long more is a fault.
 const UNHEARD_SECONDS: i64 = 5;
+/// A look at the room that is no older still gives the word while the next one is under way.
+const LAST_LOOK_SECONDS: i64 = 20;
 /// A stop is asked again after this.
 const STOP_AGAIN_SECONDS: i64 = 35;
 
-/// Brings the session to one egress that the worker hears.
-pub(super) fn ensure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
-    if draft.memory.rejected_version.is_some() {
-        return;
+/// LiveKit is asked again so often while it fails; while audio flows, less.
+const TROUBLED_SECONDS: i64 = 5;
+const TROUBLED_AND_HEARD_SECONDS: i64 = 30;
+
+/// Pod and load balancer cost money, so a new session's are not made before LiveKit has answered once.
+pub(super) fn livekit_has_answered(draft: &mut Draft<'_>) -> bool {
+    let nothing_yet = draft.attempt() == 0 && draft.observed.cluster.pods.get().is_some_and(Vec::is_empty);
+    if !gate::needs_livekit(draft) || !nothing_yet || draft.observed.livekit.egresses.get().is_some() {
+        return true;
     }
     match draft.observed.livekit.error {
-        Some(LiveKitError::CredentialsRefused) => return blocked(draft, Reason::CredentialsRefused, 30),
-        Some(LiveKitError::Unreachable) => {
-            draft.ask(Ask::Egresses, Reason::LiveKitUnreachable);
-            if draft.observed.livekit.egresses.get().is_none() {
-                return blocked(draft, Reason::LiveKitUnreachable, 10);
-            }
+        None => {
+            draft.ask(Ask::Egresses, Reason::Starting);
+            draft.wake_in(2);
         }
-        None => {}
+        Some(error) => {
+            let reason = reason_of(error);
+            ask_again(draft, reason);
+            draft.held = Some((reason, reason.sentence()));
+        }
+    }
+    false
+}
+
+fn reason_of(error: LiveKitError) -> Reason {
+    match error {
+        LiveKitError::CredentialsRefused => Reason::CredentialsRefused,
+        LiveKitError::Unreachable => Reason::LiveKitUnreachable,
+    }
+}
+
+/// An answer wakes the plan, and an error is an answer. Whoever carries the plan out asks at a pace, and a mended key at once;
+/// where audio flows there is no haste.
+fn ask_again(draft: &mut Draft<'_>, reason: Reason) {
+    if !draft.is_heard() {
+        draft.ask(Ask::Egresses, reason);
+        return draft.wake_in(TROUBLED_SECONDS);
+    }
+    match draft.memory.asked_at.filter(|at| draft.since(*at) < TROUBLED_AND_HEARD_SECONDS) {
+        Some(at) => draft.wake_at(at + backoff::seconds(TROUBLED_AND_HEARD_SECONDS)),
+        None => {
+            draft.memory.asked_at = Some(draft.now);
+            draft.ask(Ask::Egresses, reason);
+            draft.wake_in(TROUBLED_AND_HEARD_SECONDS);
+        }
+    }
+}
+
+/// Brings the session to one egress that the worker hears.
+pub(super) fn ensure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
+    if refusal::is_waiting(draft) {
+        return;
+    }
+    let trouble = draft.observed.livekit.error.map(reason_of);
+    if let Some(reason) = trouble {
+        ask_again(draft, reason);
+        let unknown = draft.observed.livekit.egresses.get().is_none();
+        if unknown || reason == Reason::CredentialsRefused {
+            return cannot_ask(draft, reason);
+        }
     }
     let live = draft.live();
     stop_strays(draft, &live);
@@ -40,12 +88,20 @@ pub(super) fn ensure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
         Some(egress) => watch(draft, egress, listening),
         None => begin(draft, listening),
     }
+    if let Some(reason) = trouble {
+        cannot_ask(draft, reason);
+    }
 }
 
-fn blocked(draft: &mut Draft<'_>, reason: Reason, seconds: i64) {
-    draft.ask(Ask::Egresses, reason);
-    draft.egress_word = (Verdict::Unknown, reason, reason.sentence());
-    draft.wake_in(seconds);
+/// Audio that flows needs no LiveKit: it is said beside it. Whatever else has to be done waits for it.
+fn cannot_ask(draft: &mut Draft<'_>, reason: Reason) {
+    let (heard, word) = (draft.is_heard(), &draft.egress_word);
+    let fine = word.0 == Verdict::True && word.1 == Reason::WaitingForAudio;
+    draft.egress_word = match (heard, fine) {
+        (true, true) | (false, true) => (word.0, word.1, reason.sentence()),
+        (true, false) => (Verdict::True, Reason::Active, reason.sentence()),
+        (false, false) => (Verdict::Unknown, reason, reason.sentence()),
+    };
 }
 
 /// Only the highest attempt may stay. Not waited for: a wedged egress takes 30 s to end and delays nothing.
@@ -87,7 +143,9 @@ fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>
         _ => false,
     };
     if heard {
-        draft.egress_word = (Verdict::True, Reason::Active, String::new());
+        let word = if room::is_muted(draft) { Reason::WaitingForAudio } else { Reason::Active };
+        draft.egress_word = (Verdict::True, word, String::new());
+        draft.memory.replaced = None;
         return move_if_leaving(draft, egress, listening);
     }
     if draft.start_is_unknown() {
@@ -98,6 +156,7 @@ fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>
             draft.egress_word = (Verdict::False, reason, reason.sentence());
             intend(draft, listening, How::Start, reason);
         }
+        None if draft.worker_is_unasked() => draft.wake_in(5),
         None if draft.observed.worker.is_none() => {
             draft.egress_word =
                 (Verdict::Unknown, Reason::WorkerUnreachable, Reason::WorkerUnreachable.sentence());
@@ -110,13 +169,15 @@ fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>
 /// Why the live egress is not trusted any more.
 fn suspicion(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>>) -> Option<Reason> {
     if restarted_since(draft, egress, listening) {
-        return Some(Reason::WorkerRestarting);
+        return Some(draft.memory.replaced.unwrap_or(Reason::WorkerRestarting));
     }
     draft.observed.worker.as_ref()?;
+    let young = egress.started_at.is_none_or(|started| draft.since(started) < CONNECT_SECONDS);
+    let new = young && draft.hearing() == Some(Hearing::Nobody) && egress.state == EgressState::Starting;
+    draft.egress_word = unheard(draft, new);
     let Some(room) = draft.fresh_room() else {
         draft.ask(Ask::Room, Reason::Stalled);
         draft.ask(Ask::Egresses, Reason::Stalled);
-        draft.egress_word = (Verdict::Unknown, Reason::Starting, String::new());
         draft.wake_in(2);
         return None;
     };
@@ -128,13 +189,25 @@ fn suspicion(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening
     }
     let now = draft.now;
     let since = *draft.memory.unheard_since.get_or_insert(now);
-    let new = egress.started_at.is_none_or(|started| draft.since(started) < CONNECT_SECONDS)
-        && draft.hearing() == Some(Hearing::Nobody)
-        && egress.state == EgressState::Starting;
     let patience = if new { CONNECT_SECONDS } else { UNHEARD_SECONDS };
-    draft.egress_word = (Verdict::Unknown, Reason::Starting, String::new());
     draft.wake_in(2);
     (draft.since(since) >= patience).then_some(Reason::Stalled)
+}
+
+/// Nothing is heard, and the look that says whether it should be is under way. The last one holds until then: a muted room
+/// is looked at every ten seconds, and its word does not change with each look.
+fn unheard(draft: &Draft<'_>, new: bool) -> (Verdict, Reason, String) {
+    let view = draft.observed.livekit.room.get().filter(|view| draft.since(view.at) < LAST_LOOK_SECONDS);
+    let muted = view.is_some_and(|view| view.room.is_none_or(|room| room.open_microphones == 0));
+    if muted {
+        return (Verdict::True, Reason::WaitingForAudio, String::new());
+    }
+    if new {
+        return (Verdict::Unknown, Reason::Starting, String::new());
+    }
+    let message =
+        "no audio arrives: LiveKit is asked whether a microphone is open, and the egress is replaced if so";
+    (Verdict::Unknown, Reason::Stalled, message.to_owned())
 }
 
 /// A broken RTMP connection is not trusted again: the worker's container ended after this attempt was intended, and the
@@ -155,7 +228,15 @@ fn restarted_since(draft: &Draft<'_>, egress: &Egress, listening: Option<Listeni
 /// A healthy egress whose worker must leave is pointed at the new worker by one UpdateStream.
 fn move_if_leaving(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>>) {
     let Some(listening) = listening else { return };
-    if listening.pod.attempt > egress.attempt && egress.state == EgressState::Active {
+    if listening.pod.attempt <= egress.attempt {
+        return;
+    }
+    if egress.state == EgressState::Starting && draft.fresh_listing().is_none() {
+        // It is heard, so it plays; the word is older than that.
+        draft.ask(Ask::Egresses, Reason::Terminating);
+        draft.wake_in(2);
+    }
+    if egress.state == EgressState::Active {
         let how = How::Move { egress: egress.id.clone(), from: egress.attempt };
         intend(draft, Some(listening), how, Reason::Terminating);
     }
@@ -182,9 +263,12 @@ fn begin(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
     if pending_intent(draft, listening) || call_under_way(draft) {
         return;
     }
+    draft.egress_word = so_far(draft);
+    if waits_for_the_room(draft) {
+        return;
+    }
     let Some(_) = draft.fresh_listing() else {
         draft.ask(Ask::Egresses, Reason::Starting);
-        draft.egress_word = (Verdict::Unknown, Reason::Starting, String::new());
         draft.wake_in(2);
         return;
     };
@@ -197,15 +281,7 @@ fn begin(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
         draft.wake_in(2);
         return;
     };
-    let Some(room) = room else {
-        let looked = draft.observed.livekit.room.get().map(|view| view.at);
-        draft.memory.room_looks += u32::from(draft.memory.room_looked_at != looked);
-        draft.memory.room_looked_at = looked;
-        let at = backoff::room(draft.memory.room_looks, draft.now);
-        draft.egress_word = (Verdict::False, Reason::WaitingForRoom, Reason::WaitingForRoom.sentence());
-        draft.wake_at(at);
-        return;
-    };
+    let Some(room) = room else { return no_room(draft) };
     draft.memory.room_looks = 0;
     if failure::ended_with_silence(draft) && room.open_microphones == 0 {
         draft.egress_word = (Verdict::True, Reason::WaitingForAudio, String::new());
@@ -213,7 +289,51 @@ fn begin(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
         return;
     }
     let why = failure::last(draft);
+    let why = draft.memory.replaced.unwrap_or(why);
     intend(draft, listening, How::Start, why);
+}
+
+/// The word while LiveKit is asked: a room that was not there, or was silent, still is as far as anybody knows.
+fn so_far(draft: &Draft<'_>) -> (Verdict, Reason, String) {
+    if draft.memory.room_looks > 0 {
+        return (Verdict::False, Reason::WaitingForRoom, Reason::WaitingForRoom.sentence());
+    }
+    let view = draft.observed.livekit.room.get().filter(|view| draft.since(view.at) < LAST_LOOK_SECONDS);
+    let silent = view.and_then(|view| view.room).is_some_and(|room| room.open_microphones == 0);
+    if silent && failure::ended_with_silence(draft) {
+        return (Verdict::True, Reason::WaitingForAudio, String::new());
+    }
+    (Verdict::Unknown, Reason::Starting, String::new())
+}
+
+/// The room was not there: until the next look is due, and while it is under way, nothing else is asked.
+fn waits_for_the_room(draft: &mut Draft<'_>) -> bool {
+    let Some(view) = draft.observed.livekit.room.get().filter(|view| view.room.is_none()) else {
+        return false;
+    };
+    if draft.memory.room_looks == 0 || draft.start_is_unknown() {
+        return false;
+    }
+    if draft.memory.room_looked_at != Some(view.at) {
+        no_room(draft);
+        return true;
+    }
+    let due = backoff::room(draft.memory.room_looks, view.at);
+    if due > draft.now {
+        draft.wake_at(due);
+    } else {
+        draft.ask(Ask::Room, Reason::WaitingForRoom);
+        draft.wake_in(2);
+    }
+    true
+}
+
+fn no_room(draft: &mut Draft<'_>) {
+    let looked = draft.observed.livekit.room.get().map(|view| view.at);
+    draft.memory.room_looks += u32::from(draft.memory.room_looked_at != looked);
+    draft.memory.room_looked_at = looked;
+    draft.egress_word = (Verdict::False, Reason::WaitingForRoom, Reason::WaitingForRoom.sentence());
+    draft.wake_at(backoff::room(draft.memory.room_looks, looked.unwrap_or(draft.now)));
 }
 
 fn unknown(draft: &mut Draft<'_>) {
@@ -261,7 +381,7 @@ fn intend(draft: &mut Draft<'_>, listening: Option<Listening<'_>>, how: How, why
     draft.status.attempt = Some(written);
     draft.status.intent_at = Some(Time(draft.now));
     draft.memory.intent = Some(Intent { attempt, how: how.clone() });
-    draft.memory.unheard_since = None;
+    (draft.memory.unheard_since, draft.memory.replaced) = (None, None);
     draft.act(Action::WriteIntent { attempt, how }, why);
     draft.wake_in(5);
 }

@@ -88,10 +88,11 @@ pub(super) fn last(draft: &mut Draft<'_>) -> Reason {
         .egresses
         .get()
         .and_then(|listing| listing.egresses.iter().find(|egress| egress.attempt == attempt));
+    let said = |text: &str| if text.is_empty() { String::new() } else { format!("LiveKit said: {text}") };
     let (reason, message) = match (outcome.and_then(|start| start.outcome.as_ref()), ended) {
-        (_, Some(egress)) => (reason_of(egress), egress.error.clone()),
+        (_, Some(egress)) => (reason_of(egress), said(&egress.error)),
         (Some(StartOutcome::NoCapacity), None) => (Reason::CapacityExhausted, String::new()),
-        (Some(StartOutcome::Refused(text)), None) => (Reason::EgressRefused, text.clone()),
+        (Some(StartOutcome::Refused(text)), None) => (Reason::EgressRefused, said(text)),
         (Some(StartOutcome::RoomMissing), None) => (Reason::WaitingForRoom, String::new()),
         _ => (Reason::Starting, String::new()),
     };

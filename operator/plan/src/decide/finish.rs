@@ -1,11 +1,12 @@
 //! How a session ends: egress first, then the worker drains, then the Service goes, then the finalizer.
 
 use super::draft::Draft;
-use super::{egress, failure, gate, tell};
+use super::{egress, failure, gate, room, tell};
 use crate::backoff::seconds;
-use crate::observed::{Hearing, Known, PodState};
+use crate::observed::{Known, LiveKitError, PodState};
 use crate::plan::{Action, Ask, EventKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use roomscribe_crds::DesiredState;
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
@@ -49,7 +50,7 @@ pub(super) fn ending(draft: &Draft<'_>) -> Option<Ending> {
     if draft.since(started) >= limits.max_duration_seconds.into() {
         return Some(ending_of(Reason::MaxDuration));
     }
-    if room_ended(draft) {
+    if room::has_ended(draft) {
         return Some(ending_of(Reason::RoomEnded));
     }
     if address_timed_out(draft) {
@@ -73,29 +74,9 @@ fn address_timed_out(draft: &Draft<'_>) -> bool {
     let limit = draft.observed.session.spec.ingest.address_timeout_seconds;
     let service = draft.observed.cluster.service.get().and_then(Option::as_ref);
     let addressless = service.filter(|service| service.address.is_none() && !service.leaving);
-    draft.attempt() == 0
+    (draft.attempt() == 0 || !gate::needs_livekit(draft))
         && !was_ready(draft)
         && addressless.is_some_and(|service| draft.since(service.created_at) >= limit.into())
-}
-
-fn room_ended(draft: &Draft<'_>) -> bool {
-    if !gate::needs_livekit(draft) || draft.attempt() == 0 || !was_ready(draft) {
-        return false;
-    }
-    if matches!(draft.hearing(), Some(Hearing::Publishing(_)))
-        && draft.observed.memory.room_empty_since.is_none()
-    {
-        return false;
-    }
-    let timeout = draft.observed.session.spec.limits.room_empty_timeout_seconds;
-    match draft.fresh_room() {
-        Some(None) => true,
-        Some(Some(room)) => {
-            room.participants == 0
-                && draft.memory.room_empty_since.is_some_and(|since| draft.since(since) >= timeout.into())
-        }
-        None => false,
-    }
 }
 
 /// One step of the way out.
@@ -111,13 +92,20 @@ pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
     let late = draft.since(since) >= deadline;
     tell::ending(draft, ending.reason);
     draft.wake_at(since + seconds(deadline));
+    let until = since + seconds(deadline);
     if !egresses_are_gone(draft, ending.reason) {
+        let what = awaited(draft, until);
+        tell::waits_for(draft, ending.reason, &what);
         if !late {
             return draft.wake_in(STOP_LOOK_SECONDS);
         }
         abandon(draft);
     }
     if !children_are_gone(draft, ending.reason, late) {
+        let what = format!(
+            "Waiting until the worker has drained and its pod and Service are gone, at most until {until:.0}."
+        );
+        tell::waits_for(draft, ending.reason, &what);
         return draft.wake_in(5);
     }
     draft.status.completed_at = Some(Time(now));
@@ -125,6 +113,28 @@ pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
     if draft.observed.session.has_finalizer {
         draft.act(Action::RemoveFinalizer, ending.reason);
     }
+}
+
+/// What LiveKit still has to do, or to say.
+fn awaited(draft: &Draft<'_>, until: Timestamp) -> String {
+    let ids: Vec<_> = draft.live().iter().map(|egress| egress.id.clone()).collect();
+    let error = match draft.observed.livekit.error {
+        Some(LiveKitError::CredentialsRefused) => " LiveKit refuses the key.",
+        Some(LiveKitError::Unreachable) => " LiveKit does not answer.",
+        None => "",
+    };
+    let what = match (ids.as_slice(), draft.status.intent_at.as_ref()) {
+        ([], Some(intent)) if draft.start_is_unknown() => {
+            let sure = intent.0 + seconds(draft.policy.start_unknown_seconds);
+            format!(
+                "LiveKit did not say whether attempt {} started: it is looked for until {sure:.0}",
+                draft.attempt()
+            )
+        }
+        ([], _) => "Waiting for LiveKit to say that no egress runs".to_owned(),
+        (ids, _) => format!("Waiting for LiveKit to end {}", ids.join(", ")),
+    };
+    format!("{what}; given up at {until:.0}.{error}")
 }
 
 /// True when nothing can be feeding, or about to feed, this session.

@@ -17,7 +17,8 @@ pub(super) fn open(draft: &mut Draft<'_>) -> bool {
             draft.wake_in(10);
             false
         }
-        Some((reason, message)) if matches!(reason, Reason::CredentialsRefused) => {
+        // Audio that flows needs no LiveKit: `EgressActive` says it beside.
+        Some((reason, message)) if matches!(reason, Reason::CredentialsRefused) && !draft.is_heard() => {
             draft.set(ConditionType::Accepted, Verdict::False, reason, &message);
             true
         }
@@ -33,6 +34,10 @@ pub(super) fn open(draft: &mut Draft<'_>) -> bool {
 
 fn refusal(draft: &Draft<'_>) -> Option<(Reason, String)> {
     let gate = &draft.observed.gate;
+    if draft.observed.session.spec.capture.mode == CaptureMode::TrackEgress {
+        let reason = Reason::CaptureModeUnavailable;
+        return Some((reason, reason.sentence()));
+    }
     match &gate.secrets {
         Known::Unknown => return Some((Reason::SecretNotFound, "the Secrets have not been read yet".into())),
         Known::Known(Secrets::Missing(name)) => {

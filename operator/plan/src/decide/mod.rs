@@ -5,6 +5,8 @@ mod egress;
 mod failure;
 mod finish;
 mod gate;
+mod refusal;
+mod room;
 mod tell;
 mod words;
 mod worker;
@@ -43,6 +45,9 @@ fn run(draft: &mut Draft<'_>) {
     if !draft.observed.session.has_finalizer {
         draft.act(Action::AddFinalizer, Reason::Accepted);
         draft.wake_in(5);
+        return tell::waiting(draft);
+    }
+    if !egress::livekit_has_answered(draft) {
         return tell::waiting(draft);
     }
     let listening = worker::ensure(draft);

@@ -1,11 +1,12 @@
 //! Words for people: conditions, summary, and what else the status shows.
 
 use super::draft::Draft;
-use super::finish;
 use super::words::{self, Word};
-use crate::observed::{Egress, Hearing, Known, SpeechState};
-use crate::plan::{Action, Ask, EventKind};
+use super::{finish, room};
+use crate::observed::{Egress, Hearing, Known};
+use crate::plan::{Action, EventKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::SignedDuration;
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 use roomscribe_crds::{
@@ -15,16 +16,22 @@ use roomscribe_crds::{
 
 /// Contract §1: the list has a limit.
 const MAX_EGRESSES: usize = 60;
-/// A silent room is looked at this often.
-const ROOM_LOOK_SECONDS: i64 = 60;
 
 /// Nothing may be started yet.
 pub(super) fn waiting(draft: &mut Draft<'_>) {
     first_visit(draft);
     draft.status.observed_generation = draft.observed.session.generation;
     draft.status.summary = Some(Summary::Pending);
-    let (reason, message) = words::refusal(draft).unwrap_or((Reason::Starting, String::new()));
+    if let Some((reason, message)) = draft.held.clone() {
+        draft.set(ConditionType::EgressActive, Verdict::Unknown, reason, &message);
+    }
+    let held = words::refusal(draft).or_else(|| draft.held.clone());
+    let (reason, message) = held.unwrap_or((Reason::Starting, String::new()));
+    let before = ready_reason(draft);
     draft.set(ConditionType::Ready, Verdict::False, reason, &message);
+    if before.as_deref() != Some(reason.as_str()) && reason != Reason::Starting {
+        event(draft, reason, &message);
+    }
     let deadline = draft.observed.session.spec.limits.start_deadline_seconds;
     draft.wake_at(draft.observed.session.created_at + crate::backoff::seconds(deadline.into()));
 }
@@ -56,36 +63,61 @@ pub(super) fn running(draft: &mut Draft<'_>) {
         (ConditionType::IngestReady, ingest),
         (ConditionType::EgressActive, egress),
         (ConditionType::Transcribing, speech),
-    ];
+    ]
+    .map(|(kind, word)| (kind, words::unless_unasked(draft, kind, word)));
     for (kind, (verdict, reason, message)) in &words {
         draft.set(*kind, *verdict, *reason, message);
     }
-    let before =
-        condition::find(&draft.status.conditions, ConditionType::Ready).map(|old| old.reason.clone());
+    let before = ready_reason(draft);
     degraded(draft);
     records(draft);
     let ready = words::ready(draft, &words);
     draft.set(ConditionType::Ready, ready.0, ready.1, &ready.2);
-    let once = finish::was_ready(draft) || ready.0 == Verdict::True;
+    // A speech service that has not answered yet may still refuse: then the session was never up.
+    let answered =
+        !matches!(words[3].1.1, Reason::SpeechConnecting | Reason::WorkerUnreachable | Reason::Starting);
+    let once = finish::was_ready(draft) || (ready.0 == Verdict::True && answered);
     let stage = if once { Reason::Running } else { Reason::Starting };
     draft.set(ConditionType::Succeeded, Verdict::Unknown, stage, "");
     show(draft, &ready, once);
-    look_at_the_room(draft);
+    room::look(draft);
     limits(draft, once);
     if before.as_deref() != Some(ready.1.as_str()) {
-        let kind = if ready.1.needs_somebody() { EventKind::Warning } else { EventKind::Normal };
-        let note = if ready.2.is_empty() { ready.1.meaning().to_owned() } else { ready.2 };
-        draft.act(Action::Event { kind, note }, ready.1);
+        event(draft, ready.1, &ready.2);
     }
 }
 
-/// What a listing says of egresses that the status names already: an older one has ended meanwhile.
-fn records(draft: &mut Draft<'_>) {
+fn ready_reason(draft: &Draft<'_>) -> Option<String> {
+    condition::find(&draft.status.conditions, ConditionType::Ready).map(|old| old.reason.clone())
+}
+
+fn event(draft: &mut Draft<'_>, reason: Reason, message: &str) {
+    let kind = if reason.is_warning() { EventKind::Warning } else { EventKind::Normal };
+    let note = if message.is_empty() { reason.meaning().to_owned() } else { message.to_owned() };
+    draft.act(Action::Event { kind, note }, reason);
+}
+
+/// What a listing says of egresses that the status names already: an older one has ended meanwhile. One that has vanished
+/// (a LiveKit that was restarted has forgotten it) ended when it was seen last.
+pub(super) fn records(draft: &mut Draft<'_>) {
     let Known::Known(listing) = &draft.observed.livekit.egresses else { return };
     let named: Vec<_> = draft.status.egresses.iter().map(|record| record.id.clone()).collect();
     for egress in listing.egresses.iter().filter(|egress| named.contains(&egress.id)) {
         record(draft, egress);
+        if egress.state.is_live() {
+            draft.memory.seen.insert(egress.id.clone(), listing.at);
+        }
     }
+    for record in draft.status.egresses.iter_mut().filter(|record| record.ended_at.is_none()) {
+        let newer = record.started_at.as_ref().is_none_or(|started| started.0 < listing.at);
+        if newer && listing.egresses.iter().all(|egress| egress.id != record.id) {
+            record.ended_at = Some(Time(draft.memory.seen.get(&record.id).copied().unwrap_or(listing.at)));
+        }
+    }
+    let status = &draft.status;
+    let runs =
+        |id: &String| status.egresses.iter().any(|record| record.id == *id && record.ended_at.is_none());
+    draft.memory.seen.retain(|id, _| runs(id));
 }
 
 /// It works, but not as asked.
@@ -99,23 +131,38 @@ fn degraded(draft: &mut Draft<'_>) {
 }
 
 fn show(draft: &mut Draft<'_>, ready: &Word, once: bool) {
-    let heard = matches!(draft.hearing(), Some(Hearing::Publishing(_)));
+    let heard = draft.is_heard();
+    let before = draft.status.summary.filter(|_| draft.worker_is_unasked());
     draft.status.summary = Some(match (ready.0, ready.1, once) {
         (Verdict::True, Reason::WaitingForAudio, _) => Summary::WaitingForAudio,
         (Verdict::True, ..) if heard => Summary::Live,
-        (Verdict::True, ..) => Summary::WaitingForAudio,
+        (Verdict::True, ..) => before.unwrap_or(Summary::WaitingForAudio),
         (_, Reason::WaitingForRoom, _) => Summary::WaitingForRoom,
-        (_, Reason::CredentialsRejected | Reason::SpeechOptionsRejected, _) => Summary::Failed,
+        // Not ended: it is tried again.
+        _ if draft.memory.refusal.is_some() => Summary::Recovering,
         (.., true) => Summary::Recovering,
         _ => Summary::Starting,
     });
-    let media = draft.observed.worker.as_ref().map_or(0, |report| report.media_ms);
-    if draft.status.started_at.is_none() && media > 0 {
-        draft.status.started_at = Some(Time(draft.now));
-    }
+    started(draft);
     show_capture(draft);
     show_worker(draft);
-    usage(draft);
+    let changed = draft.status.conditions != draft.observed.session.status.conditions;
+    if changed {
+        usage(draft);
+    }
+}
+
+/// When the first audio came.
+fn started(draft: &mut Draft<'_>) {
+    let Some(report) = draft.observed.worker.as_ref().filter(|report| report.media_ms > 0) else { return };
+    if draft.status.started_at.is_none() {
+        let media = SignedDuration::from_millis(i64::try_from(report.media_ms).unwrap_or(i64::MAX));
+        let came = match report.hearing {
+            Hearing::Publishing(_) => report.since,
+            _ => draft.now.checked_sub(media).unwrap_or(draft.now),
+        };
+        draft.status.started_at = Some(Time(came.max(draft.observed.session.created_at).min(draft.now)));
+    }
 }
 
 fn show_capture(draft: &mut Draft<'_>) {
@@ -154,49 +201,32 @@ fn show_worker(draft: &mut Draft<'_>) {
     }
 }
 
-/// Counters are written with changes of conditions only: a status that changes every second costs the API server.
+/// Counters are written with changes of conditions only, and at the end: a status that changes every second costs the API
+/// server. What a worker that is gone has said stays.
 fn usage(draft: &mut Draft<'_>) {
-    let changed = draft.status.conditions != draft.observed.session.status.conditions;
-    let Some(report) = draft.observed.worker.as_ref().filter(|_| changed) else { return };
-    let egress_seconds: i64 = draft
-        .status
-        .egresses
-        .iter()
-        .filter_map(|egress| {
-            let from = egress.started_at.as_ref()?.0;
-            let to = egress.ended_at.as_ref().map_or(draft.now, |time| time.0);
-            Some((to - from).get_seconds().max(0))
-        })
-        .sum();
-    let sessions = draft.status.usage.as_ref().map_or(0, |usage| usage.speech_sessions);
+    let before = draft.status.usage.clone();
+    let report = draft.observed.worker.as_ref();
+    if report.is_none() && before.is_none() && draft.status.egresses.is_empty() {
+        return;
+    }
+    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let kept = before.unwrap_or_default();
+    let speech_seconds = report.map_or(0, |report| whole(report.media_ms / 1000)).max(kept.speech_seconds);
     draft.status.usage = Some(Usage {
-        egress_seconds,
-        speech_seconds: i64::try_from(report.media_ms / 1000).unwrap_or(i64::MAX),
-        speech_sessions: sessions.max(i64::from(report.media_ms > 0)),
-        audio_lost_ms: i64::try_from(report.audio_lost_ms).unwrap_or(i64::MAX),
+        egress_seconds: egress_seconds(draft),
+        speech_seconds,
+        speech_sessions: kept.speech_sessions.max(i64::from(speech_seconds > 0)),
+        audio_lost_ms: report.map_or(0, |report| whole(report.audio_lost_ms)).max(kept.audio_lost_ms),
     });
 }
 
-/// Nobody tells of a room that has become empty while the egress sends silence.
-fn look_at_the_room(draft: &mut Draft<'_>) {
-    match draft.fresh_room() {
-        Some(Some(room)) if room.participants == 0 => {
-            let now = draft.now;
-            draft.memory.room_empty_since.get_or_insert(now);
-        }
-        Some(_) => draft.memory.room_empty_since = None,
-        None => {}
-    }
-    let idle = draft.observed.worker.as_ref().is_some_and(|report| report.speech == SpeechState::Idle);
-    let empty = draft.memory.room_empty_since.is_some();
-    if !(idle || empty) || draft.attempt() == 0 {
-        return;
-    }
-    let looked = draft.observed.livekit.room.get().map(|view| view.at);
-    match looked.filter(|at| draft.since(*at) < ROOM_LOOK_SECONDS) {
-        Some(at) => draft.wake_at(at + crate::backoff::seconds(ROOM_LOOK_SECONDS)),
-        None => draft.ask(Ask::Room, Reason::SpeechIdle),
-    }
+fn egress_seconds(draft: &Draft<'_>) -> i64 {
+    let seconds = |egress: &EgressRecord| {
+        let from = egress.started_at.as_ref()?.0;
+        let to = egress.ended_at.as_ref().map_or(draft.now, |time| time.0);
+        Some((to - from).get_seconds().max(0))
+    };
+    draft.status.egresses.iter().filter_map(seconds).sum()
 }
 
 /// Deadlines wake the plan.
@@ -211,16 +241,23 @@ fn limits(draft: &mut Draft<'_>, once: bool) {
     }
 }
 
-/// On its way out.
+/// On its way out; the short life of some sessions is told here only.
 pub(super) fn ending(draft: &mut Draft<'_>, reason: Reason) {
     first_visit(draft);
+    records(draft);
+    started(draft);
+    usage(draft);
     draft.status.observed_generation = draft.observed.session.generation;
     draft.status.summary = Some(Summary::Stopping);
     if reason == Reason::AddressTimeout {
         draft.set(ConditionType::IngestReady, Verdict::False, reason, &reason.sentence());
     }
-    draft.set(ConditionType::Ready, Verdict::False, Reason::Stopping, reason.meaning());
-    draft.set(ConditionType::Succeeded, Verdict::Unknown, reason, "ending");
+}
+
+/// What its end waits for.
+pub(super) fn waits_for(draft: &mut Draft<'_>, reason: Reason, what: &str) {
+    draft.set(ConditionType::Ready, Verdict::False, Reason::Stopping, what);
+    draft.set(ConditionType::Succeeded, Verdict::Unknown, reason, what);
 }
 
 /// Ended. Of a session that gave up, what was false stays as it was: it is the cause.
@@ -244,6 +281,7 @@ pub(super) fn ended(draft: &mut Draft<'_>, verdict: Verdict, reason: Reason) {
     for egress in &mut draft.status.egresses {
         egress.ended_at.get_or_insert(Time(now));
     }
+    usage(draft);
     let kind = if verdict == Verdict::True { EventKind::Normal } else { EventKind::Warning };
     draft.act(Action::Event { kind, note: reason.meaning().to_owned() }, reason);
 }

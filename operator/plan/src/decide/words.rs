@@ -1,10 +1,13 @@
 //! Each condition's word: verdict, reason, message.
 
 use super::draft::Draft;
-use super::worker;
-use crate::observed::{Known, PodState, SpeechState};
+use super::{refusal, worker};
+use crate::observed::{Hearing, Known, PodState, SpeechState};
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
+
+/// A worker that has not answered for so long hangs.
+const BEGINNING_SECONDS: i64 = 10;
 
 pub(super) type Word = (Verdict, Reason, String);
 
@@ -14,18 +17,37 @@ fn word(verdict: Verdict, reason: Reason) -> Word {
 }
 
 pub(super) fn worker(draft: &Draft<'_>) -> Word {
+    if refusal::is_waiting(draft) {
+        return refusal::word(draft).unwrap_or_else(|| word(Verdict::False, Reason::CredentialsRejected));
+    }
     match draft.pod().map(|pod| &pod.state) {
         None if draft.observed.cluster.refused.is_some() => refused(draft),
-        None if !draft.pods().is_empty() => word(Verdict::False, Reason::Terminating),
+        None if !draft.pods().is_empty() => word(Verdict::False, leaves(draft)),
         Some(PodState::Listening) => word(Verdict::True, Reason::Listening),
         Some(PodState::Pending(reason, text)) => (Verdict::False, *reason, text.clone()),
         Some(PodState::Failed(reason)) => word(Verdict::False, *reason),
         Some(PodState::NodeLost) => word(Verdict::False, Reason::NodeLost),
         Some(PodState::NotListening) if draft.crash_loops() => word(Verdict::False, Reason::CrashLooping),
+        Some(PodState::NotListening) if hangs(draft) => word(Verdict::False, Reason::WorkerUnreachable),
         Some(PodState::NotListening) if draft.pod().is_some_and(|pod| pod.last_exit.is_some()) => {
             word(Verdict::False, Reason::WorkerRestarting)
         }
         Some(PodState::NotListening | PodState::Done) | None => word(Verdict::False, Reason::PodPending),
+    }
+}
+
+/// Its container runs and its status port does not answer the kubelet: a worker listens a second or two after it began.
+fn hangs(draft: &Draft<'_>) -> bool {
+    let started = draft.pod().and_then(|pod| pod.container_started_at);
+    started.is_some_and(|started| draft.since(started) >= BEGINNING_SECONDS)
+}
+
+/// Why the only pods are on their way out.
+fn leaves(draft: &Draft<'_>) -> Reason {
+    match draft.pods().iter().max_by_key(|pod| pod.attempt).map(|pod| &pod.state) {
+        Some(PodState::NodeLost) => Reason::NodeLost,
+        Some(PodState::Failed(reason)) => *reason,
+        _ => Reason::Terminating,
     }
 }
 
@@ -66,12 +88,8 @@ fn address_word(draft: &Draft<'_>) -> Word {
 /// A worker that is not there yet is asked nothing.
 pub(super) fn speech(draft: &Draft<'_>, worker: &Word) -> Word {
     let report = draft.observed.worker.as_ref();
-    if draft.memory.rejected_version.is_some() {
-        let reason = match report.map(|report| &report.speech) {
-            Some(SpeechState::Refused(reason)) => *reason,
-            _ => Reason::CredentialsRejected,
-        };
-        return word(Verdict::False, reason);
+    if let Some(refused) = refusal::word(draft) {
+        return refused;
     }
     if let Some((report, reason)) = report.and_then(|report| Some((report, report.trouble?))) {
         let message = report.last_error.clone().unwrap_or_else(|| reason.sentence());
@@ -79,6 +97,7 @@ pub(super) fn speech(draft: &Draft<'_>, worker: &Word) -> Word {
     }
     match draft.observed.worker.as_ref().map(|report| &report.speech) {
         None if worker.0 != Verdict::True => (Verdict::Unknown, worker.1, worker.2.clone()),
+        None if draft.worker_is_unasked() => word(Verdict::Unknown, Reason::Starting),
         None => word(Verdict::Unknown, Reason::WorkerUnreachable),
         Some(SpeechState::Live) => word(Verdict::True, Reason::SpeechConnected),
         Some(SpeechState::Idle) => word(Verdict::Unknown, Reason::SpeechIdle),
@@ -98,8 +117,51 @@ pub(super) fn ready(draft: &Draft<'_>, words: &[(ConditionType, Word); 4]) -> Wo
             return (Verdict::False, *reason, message.clone());
         }
     }
-    let silent = words[2].1.1 == Reason::WaitingForAudio;
-    (Verdict::True, if silent { Reason::WaitingForAudio } else { Reason::Ready }, String::new())
+    let reason = if is_silent(draft, words) { Reason::WaitingForAudio } else { Reason::Ready };
+    (Verdict::True, reason, String::new())
+}
+
+/// Everything is up and nobody is heard. The worker closes a speech session that got nothing for a minute.
+fn is_silent(draft: &Draft<'_>, words: &[(ConditionType, Word); 4]) -> bool {
+    let nobody = match draft.hearing() {
+        Some(hearing) => !matches!(hearing, Hearing::Publishing(_)),
+        None => false,
+    };
+    let idle = words[3].1.1 == Reason::SpeechIdle;
+    words[2].1.1 == Reason::WaitingForAudio || nobody || idle
+}
+
+/// The former word, while those who could give a newer one have not been asked: a process that has just begun must not make
+/// a healthy session look ill.
+pub(super) fn unless_unasked(draft: &Draft<'_>, kind: ConditionType, new: Word) -> Word {
+    let (cluster, pod) = (&draft.observed.cluster, draft.pod());
+    let may_speak = pod.is_none_or(|pod| pod.state == PodState::Listening);
+    let no_report = draft.observed.worker.is_none() && (may_speak || cluster.pods.get().is_none());
+    let livekit = &draft.observed.livekit;
+    let unasked = match kind {
+        ConditionType::WorkerReady => cluster.pods.get().is_none(),
+        ConditionType::IngestReady => cluster.service.get().is_none(),
+        ConditionType::EgressActive => {
+            livekit.error.is_none() && (no_report || livekit.egresses.get().is_none())
+        }
+        ConditionType::Transcribing => no_report,
+        _ => false,
+    };
+    // What is False has been seen: LiveKit said so.
+    let seen = kind == ConditionType::EgressActive && new.0 == Verdict::False;
+    let settled = seen || new.0 == Verdict::True || draft.memory.refusal.is_some();
+    if !draft.is_young() || !unasked || settled {
+        return new;
+    }
+    former(draft, kind).unwrap_or(new)
+}
+
+fn former(draft: &Draft<'_>, kind: ConditionType) -> Option<Word> {
+    let old = condition::find(&draft.observed.session.status.conditions, kind)?;
+    let reason = Reason::ALL.iter().find(|reason| reason.as_str() == old.reason)?;
+    let verdict = [Verdict::True, Verdict::False, Verdict::Unknown].into_iter();
+    let verdict = verdict.into_iter().find(|verdict| verdict.as_str() == old.status)?;
+    Some((verdict, *reason, old.message.clone()))
 }
 
 /// Why the session is not accepted.

@@ -1,12 +1,11 @@
 //! The worker: pod and Service, replaced when they are lost, moved when they must leave.
 
 use super::draft::Draft;
-use super::gate;
+use super::{gate, refusal};
 use crate::address;
-use crate::observed::{Hearing, Known, Pod, PodState, Secrets, SpeechState};
+use crate::observed::{Hearing, Known, LiveKitError, Pod, PodState, Secrets};
 use crate::plan::Action;
 use roomscribe_crds::Disruption;
-use roomscribe_crds::condition::{ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 
 /// A worker that LiveKit can reach.
@@ -21,9 +20,10 @@ pub(super) fn ensure<'a>(draft: &mut Draft<'a>) -> Option<Listening<'a>> {
         draft.wake_in(5);
         return None;
     };
-    if rejected(draft) {
+    if refusal::holds(draft) {
         return None;
     }
+    show_key(draft);
     let pod = match draft.pod() {
         Some(pod) if !lost(draft, pod) => pod,
         leaving => {
@@ -66,13 +66,64 @@ fn selected(draft: &Draft<'_>, pod: &Pod) -> u32 {
     }
 }
 
+/// It has to be replaced. One that still works goes on until its egress has been moved, as in a drain: nothing is lost.
 fn lost(draft: &Draft<'_>, pod: &Pod) -> bool {
+    let old_key = pod.key_generation < key_generation(draft);
     match &pod.state {
         PodState::Done | PodState::Failed(_) | PodState::NodeLost => true,
-        // A pod that was made after the exits is their cure.
-        PodState::NotListening => pod.restarts >= 2 && draft.crash_loops(),
-        PodState::Pending(..) | PodState::Listening => false,
+        PodState::NotListening => old_key || crashes(draft, pod),
+        PodState::Listening => old_key || (crashes(draft, pod) && may_move(draft)),
+        PodState::Pending(..) => old_key,
     }
+}
+
+/// Its next end would wait for the kubelet. A pod that was made after the ends is their cure.
+fn crashes(draft: &Draft<'_>, pod: &Pod) -> bool {
+    draft.policy.replaces_crashing_pods && draft.crash_loops() && pod.ends() >= 2
+}
+
+/// It is up again: first its egress is heard again, then both are moved frame by frame. A publisher (Push) cannot be moved, and
+/// stays until the next end.
+fn may_move(draft: &Draft<'_>) -> bool {
+    let allowed = draft.observed.session.spec.worker.disruption == Disruption::Move;
+    allowed && gate::needs_livekit(draft) && draft.is_heard()
+}
+
+fn key_generation(draft: &Draft<'_>) -> u32 {
+    u32::try_from(draft.observed.session.spec.ingest.key_generation).unwrap_or(1)
+}
+
+/// With Push nothing but this makes an attempt: it is the stream key's, and it stays when a pod is replaced, because a
+/// person has it in their encoder. A raised `keyGeneration` makes it that of the next pod, and older keys are refused.
+fn show_key(draft: &mut Draft<'_>) {
+    if gate::needs_livekit(draft) {
+        return;
+    }
+    let key = draft.attempt();
+    let newest = draft.pods().iter().max_by_key(|pod| pod.attempt);
+    let raised = match newest {
+        // Raised already, and the pod not made yet: the key is the newer.
+        Some(pod) => pod.key_generation < key_generation(draft) && key <= pod.attempt,
+        // No pod tells what the key was made for: a spec that has changed since the last plan may have raised it.
+        None => {
+            let (seen, is) = (draft.status.observed_generation, draft.observed.session.generation);
+            key_generation(draft) > 1 && seen.is_some() && seen != is
+        }
+    };
+    let key = match (key, raised) {
+        (0, _) => 1,
+        (key, true) => newest.map_or(key, |pod| pod.attempt) + 1,
+        (key, false) => key,
+    };
+    if let Ok(key) = i32::try_from(key) {
+        draft.status.attempt = Some(key);
+    }
+}
+
+fn next_attempt(draft: &Draft<'_>) -> u32 {
+    let newest = draft.pods().iter().map(|pod| pod.attempt).max().unwrap_or(0);
+    let begun = if gate::needs_livekit(draft) { draft.attempt() + 1 } else { draft.attempt() };
+    begun.max(newest + 1)
 }
 
 /// A new pod for the next attempt. The old one is deleted when it is of no use; one that leaves by itself (a drain) goes on
@@ -82,8 +133,13 @@ fn replace(draft: &mut Draft<'_>, old: Option<&Pod>) {
         draft.wake_in(10);
         return;
     }
-    let newest = draft.pods().iter().map(|pod| pod.attempt).max().unwrap_or(0);
-    let attempt = (draft.attempt() + 1).max(newest + 1);
+    // A refused key pays for nothing new; an egress that still runs needs its worker.
+    let refused = draft.observed.livekit.error == Some(LiveKitError::CredentialsRefused);
+    if refused && gate::needs_livekit(draft) && draft.live().is_empty() {
+        draft.wake_in(30);
+        return;
+    }
+    let attempt = next_attempt(draft);
     let waiting = draft.observed.session.spec.worker.disruption == Disruption::Never
         && draft.pods().iter().any(|pod| pod.leaving && pod.state == PodState::Listening);
     if waiting {
@@ -101,19 +157,27 @@ fn replace(draft: &mut Draft<'_>, old: Option<&Pod>) {
         }
         _ => attempt,
     };
+    draft.memory.replaced = why(draft, old).or(draft.memory.replaced);
     // First: the successor may need its place in the namespace's quota, and a refused action ends the round.
     if let Some(pod) = old {
-        draft.act(Action::DeletePod { name: pod.name.clone() }, reason_of(pod));
+        draft.act(Action::DeletePod { name: pod.name.clone() }, reason_of(draft, pod));
     }
     draft.act(Action::EnsureWorker { attempt, selects }, Reason::Starting);
     draft.wake_in(5);
 }
 
-fn reason_of(pod: &Pod) -> Reason {
+/// Why there is a new pod: the pod that is replaced, or the newest that leaves by itself. `None` for the first.
+fn why(draft: &Draft<'_>, old: Option<&Pod>) -> Option<Reason> {
+    let leaving = || draft.pods().iter().max_by_key(|pod| pod.attempt);
+    let vanished = (draft.attempt() > 0).then_some(Reason::Terminating);
+    old.or_else(leaving).map(|pod| reason_of(draft, pod)).or(vanished)
+}
+
+fn reason_of(draft: &Draft<'_>, pod: &Pod) -> Reason {
     match &pod.state {
         PodState::Failed(reason) => *reason,
         PodState::NodeLost => Reason::NodeLost,
-        PodState::NotListening => Reason::CrashLooping,
+        PodState::NotListening | PodState::Listening if draft.crash_loops() => Reason::CrashLooping,
         _ => Reason::Terminating,
     }
 }
@@ -130,48 +194,4 @@ fn clear_out(draft: &mut Draft<'_>, current: &Pod) {
             draft.act(Action::DeletePod { name: pod.name.clone() }, Reason::Terminating);
         }
     }
-}
-
-/// The speech service refused key or options: nothing is kept running until somebody has changed them.
-pub(super) fn rejected(draft: &mut Draft<'_>) -> bool {
-    let version = match draft.observed.gate.secrets.get() {
-        Some(Secrets::Ready { version }) => *version,
-        _ => 0,
-    };
-    let refused = match draft.observed.worker.as_ref().map(|report| &report.speech) {
-        Some(SpeechState::Refused(reason)) => Some(*reason),
-        _ => exit_78(draft),
-    };
-    match (refused, draft.memory.rejected_version) {
-        (None, None) => false,
-        (Some(_), Some(before)) if before != version => {
-            draft.memory.rejected_version = None;
-            if let Some(pod) = draft.pod() {
-                draft.act(Action::DeletePod { name: pod.name.clone() }, Reason::CredentialsRejected);
-            }
-            draft.wake_in(5);
-            true
-        }
-        (None, Some(before)) if before != version => {
-            draft.memory.rejected_version = None;
-            false
-        }
-        (reason, before) => {
-            let reason = reason.unwrap_or(Reason::CredentialsRejected);
-            draft.memory.rejected_version = Some(before.unwrap_or(version));
-            for egress in draft.live() {
-                super::egress::stop(draft, &egress.id, reason);
-            }
-            draft.memory.intent = None;
-            draft.set(ConditionType::Transcribing, Verdict::False, reason, &reason.sentence());
-            draft.egress_word = (Verdict::False, reason, reason.sentence());
-            draft.wake_in(30);
-            true
-        }
-    }
-}
-
-fn exit_78(draft: &Draft<'_>) -> Option<Reason> {
-    let exit = draft.pod()?.last_exit.as_ref()?;
-    (exit.code == 78 && draft.pod()?.state != PodState::Listening).then_some(Reason::CredentialsRejected)
 }

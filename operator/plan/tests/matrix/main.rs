@@ -5,8 +5,11 @@
     reason = "test support: clippy knows tests only by their attribute"
 )]
 
+mod keys;
 mod reasons;
+mod rooms;
 mod scene;
+mod tales;
 
 use roomscribe_crds::condition::{self, ConditionType};
 use roomscribe_crds::reason::Reason;
@@ -76,7 +79,7 @@ fn livekit_s_refusal_of_the_key_starts_nothing() {
 
 #[test]
 fn the_worker_comes_before_the_egress() {
-    let plan = Scene::new().plan();
+    let plan = Scene::new().listed(vec![]).plan();
     assert!(does(&plan, |action| *action == Action::EnsureWorker { attempt: 1, selects: 1 }));
     assert!(!does(&plan, |action| matches!(action, Action::WriteIntent { .. })));
 }
@@ -246,19 +249,6 @@ fn a_refused_speech_key_stops_the_egress_and_starts_no_other() {
     assert!(does(&plan, |action| *action == Action::StopEgress { id: "EG_a".into() }));
     assert_eq!(reason(&plan, ConditionType::Transcribing), "CredentialsRejected");
     assert!(!begins(&plan));
-}
-
-#[test]
-fn a_new_speech_key_makes_a_new_pod() {
-    let plan = Scene::new()
-        .pod(1)
-        .room(1)
-        .attempt(1, 300)
-        .listed(vec![])
-        .speech(SpeechState::Refused(Reason::CredentialsRejected))
-        .remembering(|memory| memory.rejected_version = Some(7))
-        .plan();
-    assert!(does(&plan, |action| matches!(action, Action::DeletePod { .. })));
 }
 
 #[test]

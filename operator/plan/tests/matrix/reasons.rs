@@ -108,7 +108,10 @@ fn refused_start(before: Option<(u32, i64)>) -> Plan {
 fn a_refused_start_is_tried_again_with_livekit_s_words_shown() {
     let plan = refused_start(None);
     let word = condition::find(&plan.status.conditions, ConditionType::EgressActive).unwrap();
-    assert_eq!((word.reason.as_str(), word.message.as_str()), ("EgressRefused", "unknown layout"));
+    assert_eq!(
+        (word.reason.as_str(), word.message.as_str()),
+        ("EgressRefused", "LiveKit said: unknown layout")
+    );
     assert_eq!((plan.memory.refusals, plan.memory.refused), (1, Some((at(0), at(0)))));
     assert_eq!(reason(&plan, ConditionType::Succeeded), "Starting");
 }
@@ -170,7 +173,7 @@ fn a_voice_that_is_heard_ends_the_row() {
 #[test]
 fn a_quota_that_refuses_pod_or_service_is_quoted() {
     let words = "services \"ts-standup\" is forbidden: exceeded quota: lb";
-    let pod = Scene::new().refused(words).plan();
+    let pod = Scene::new().listed(vec![]).refused(words).plan();
     let worker = condition::find(&pod.status.conditions, ConditionType::WorkerReady).unwrap();
     assert_eq!((worker.reason.as_str(), worker.message.as_str()), ("QuotaExceeded", words));
     assert_eq!(reason(&pod, ConditionType::IngestReady), "QuotaExceeded");

@@ -47,9 +47,57 @@ impl Scene {
     }
 
     pub(crate) fn plan(self) -> Plan {
-        let plan = plan(&self.0, at(0));
-        assert_eq!(check::broken(&self.0, &plan, at(0)), Vec::<String>::new());
+        self.plan_at(0)
+    }
+
+    /// So many seconds later.
+    pub(crate) fn plan_at(self, offset: i64) -> Plan {
+        let plan = plan(&self.0, at(offset));
+        assert_eq!(check::broken(&self.0, &plan, at(offset)), Vec::<String>::new());
         plan
+    }
+
+    /// What an earlier plan wrote and remembers.
+    pub(crate) fn after(self, plan: &Plan) -> Self {
+        self.with(|seen| {
+            seen.session.status = plan.status.clone();
+            seen.memory = plan.memory.clone();
+        })
+    }
+
+    /// The process is another one.
+    pub(crate) fn taken_over(self) -> Self {
+        self.remembering(|memory| *memory = Memory::default())
+    }
+
+    pub(crate) fn report(self, change: impl FnOnce(&mut WorkerReport)) -> Self {
+        self.with(|seen| change(seen.worker.as_mut().unwrap()))
+    }
+
+    pub(crate) fn unasked_worker(self) -> Self {
+        self.with(|seen| seen.worker = None)
+    }
+
+    pub(crate) fn unknown_cluster(self) -> Self {
+        self.with(|seen| (seen.cluster.pods, seen.cluster.service) = (Known::Unknown, Known::Unknown))
+    }
+
+    /// The newest pod, changed.
+    pub(crate) fn but(self, change: impl FnOnce(&mut Pod)) -> Self {
+        self.with(|seen| {
+            if let Known::Known(pods) = &mut seen.cluster.pods {
+                change(pods.last_mut().unwrap());
+            }
+        })
+    }
+
+    /// The spec has been changed.
+    pub(crate) fn generation(self, generation: i64) -> Self {
+        self.with(|seen| seen.session.generation = Some(generation))
+    }
+
+    pub(crate) fn key_generation(self, generation: i32) -> Self {
+        self.spec(|spec| spec.ingest.key_generation = generation)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Observed)) -> Self {
@@ -82,6 +130,7 @@ impl Scene {
             name: format!("ts-standup-{attempt}"),
             uid: format!("uid-{attempt}"),
             attempt,
+            key_generation: 1,
             node: "node-a".into(),
             state: PodState::Listening,
             leaving: false,
@@ -114,7 +163,11 @@ impl Scene {
     }
 
     pub(crate) fn crashed_pod(self, attempt: u32, restarts: u32) -> Self {
-        self.any_pod(attempt, |pod| (pod.restarts, pod.state) = (restarts, PodState::NotListening))
+        self.any_pod(attempt, |pod| {
+            (pod.restarts, pod.state) = (restarts, PodState::NotListening);
+            pod.container_started_at = Some(at(-2));
+        })
+        .remembering(|memory| (memory.exits_of, memory.ends) = (format!("uid-{attempt}"), restarts))
     }
 
     /// State of the newest pod.
@@ -186,6 +239,14 @@ impl Scene {
 
     pub(crate) fn no_room(self) -> Self {
         self.seen_room(None)
+    }
+
+    pub(crate) fn no_room_at(self, offset: i64) -> Self {
+        self.room_at(offset, None)
+    }
+
+    pub(crate) fn room_at(self, offset: i64, room: Option<Room>) -> Self {
+        self.with(|seen| seen.livekit.room = Known::Known(RoomView { at: at(offset), room }))
     }
 
     pub(crate) fn listed(self, egresses: Vec<Egress>) -> Self {

@@ -9,6 +9,7 @@
 use crate::world::{Late, RealPod, World, seconds};
 use k8s_openapi::jiff::Timestamp;
 use roomscribe_crds::TranscriptionSessionStatus;
+use roomscribe_crds::condition::{self, ConditionType};
 use roomscribe_crds::reason::Reason;
 use roomscribe_plan::*;
 
@@ -130,6 +131,9 @@ impl Operator {
 
     /// Status first, then the actions in order; the process may die before and after each.
     fn carry_out(&mut self, world: &mut World, observed: &Observed, plan: &Plan, version: u64) {
+        let ended = condition::find(&plan.status.conditions, ConditionType::Succeeded);
+        let room_ended = ended.is_some_and(|word| word.reason == Reason::RoomEnded.as_str());
+        assert!(!(room_ended && world.room.is_some()), "the room is there, whatever one look said");
         if self.dies(world) {
             return;
         }
@@ -197,7 +201,10 @@ impl Operator {
                 let egresses = world.egresses.iter().map(|egress| egress.seen()).collect();
                 self.livekit.egresses = Known::Known(Listing { at: world.now, egresses });
             }
-            Ask::Room => self.livekit.room = Known::Known(RoomView { at: world.now, room: world.room }),
+            Ask::Room => {
+                let room = world.room.filter(|_| world.now >= world.forgets_rooms_until);
+                self.livekit.room = Known::Known(RoomView { at: world.now, room });
+            }
         }
         self.next = world.now;
     }
@@ -219,7 +226,7 @@ impl Operator {
             (StartOutcome::CredentialsRefused, 0)
         } else if world.now < world.refuses_kind_until && !world.calm {
             (StartOutcome::Refused("unsupported".into()), 0)
-        } else if world.room.is_none() {
+        } else if world.room.is_none() || world.now < world.forgets_rooms_until {
             (StartOutcome::RoomMissing, 0)
         } else if world.now < world.no_capacity_until {
             (StartOutcome::NoCapacity, 22)
@@ -294,6 +301,7 @@ fn ensure_worker(world: &mut World, attempt: u32, selects: u32) {
             name: format!("ts-standup-{attempt}"),
             uid: format!("u{attempt}"),
             attempt,
+            key_generation: u32::try_from(world.spec.ingest.key_generation).unwrap(),
             node: "node".into(),
             state: PodState::Pending(Reason::PodPending, String::new()),
             leaving: false,
@@ -302,7 +310,14 @@ fn ensure_worker(world: &mut World, attempt: u32, selects: u32) {
             last_exit: None,
         };
         let listens_at = now + seconds(world.rng.i64(1..6));
-        world.pods.push(RealPod { pod, listens_at, gone_at: None, accepted: 0, heard_since: now });
+        world.pods.push(RealPod {
+            pod,
+            listens_at,
+            gone_at: None,
+            accepted: 0,
+            heard_since: now,
+            refused: false,
+        });
     }
     match &mut world.service {
         Some((service, _)) => service.selects = selects,
@@ -335,12 +350,17 @@ fn report(world: &World) -> Option<WorkerReport> {
         Some((pod, attempt)) => (pod, Hearing::Publishing(attempt)),
         None => (listening()?, Hearing::Nobody),
     };
-    let since = world.pods.iter().find(|real| real.pod.name == pod)?.heard_since;
+    let real = world.pods.iter().find(|real| real.pod.name == pod)?;
+    let since = real.heard_since;
+    let speech = match real.refused {
+        true => SpeechState::Refused(Reason::CredentialsRejected),
+        false => SpeechState::Live,
+    };
     Some(WorkerReport {
         pod,
         hearing,
         since,
-        speech: SpeechState::Live,
+        speech,
         trouble: None,
         media_ms: world.media_ms,
         audio_lost_ms: 0,

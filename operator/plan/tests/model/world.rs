@@ -52,6 +52,8 @@ pub(crate) struct RealPod {
     /// Highest attempt that its worker has accepted.
     pub(crate) accepted: u32,
     pub(crate) heard_since: Timestamp,
+    /// The speech service has refused its key; it never asks again.
+    pub(crate) refused: bool,
 }
 
 /// A start that LiveKit has taken and not yet turned into an egress.
@@ -73,6 +75,10 @@ pub(crate) struct World {
     pub(crate) refuses_key_until: Timestamp,
     /// LiveKit answers 400 to starts.
     pub(crate) refuses_kind_until: Timestamp,
+    /// LiveKit says of every room that there is none.
+    pub(crate) forgets_rooms_until: Timestamp,
+    /// The speech service refuses the key of whoever asks it.
+    pub(crate) refuses_speech_until: Timestamp,
     /// The namespace has no room for another pod.
     pub(crate) no_quota_until: Timestamp,
     pub(crate) pods: Vec<RealPod>,
@@ -110,6 +116,8 @@ impl World {
             no_capacity_until: now,
             refuses_key_until: now,
             refuses_kind_until: now,
+            forgets_rooms_until: now,
+            refuses_speech_until: now,
             no_quota_until: now,
             pods: Vec::new(),
             service: None,
@@ -176,6 +184,17 @@ impl World {
         }
         if self.chance(600) {
             self.refuses_kind_until = now + seconds(self.rng.i64(1..400));
+        }
+        if self.chance(600) {
+            self.spec.ingest.key_generation += 1;
+            self.version += 1;
+        }
+        if self.chance(300) && now >= self.forgets_rooms_until + seconds(60) {
+            // A restarted LiveKit has forgotten its rooms for a moment, and does not restart again within the minute.
+            self.forgets_rooms_until = now + seconds(self.rng.i64(1..6));
+        }
+        if self.chance(500) {
+            self.refuses_speech_until = now + seconds(self.rng.i64(1..400));
         }
         if self.chance(300) {
             self.no_quota_until = now + seconds(self.rng.i64(1..60));
@@ -298,6 +317,9 @@ impl World {
             }
             if egress.stops_at.is_some_and(|at| at <= now) || (room.is_none() && !egress.wedged) {
                 (egress.state, egress.ended_at, egress.feeds) = (EgressState::Complete, Some(now), None);
+                if egress.stops_at.is_none() {
+                    egress.error = "End reason: Source closed".into();
+                }
                 continue;
             }
             let connects = egress.feeds.is_none() && !egress.wedged && egress.stops_at.is_none();
@@ -319,6 +341,7 @@ impl World {
             Some(pod) if attempt >= pod.accepted => {
                 pod.accepted = attempt;
                 pod.heard_since = now;
+                pod.refused |= now < self.refuses_speech_until;
                 let name = pod.pod.name.clone();
                 for other in self.egresses.iter_mut().filter(|egress| egress.feeds.as_deref() == Some(&name))
                 {
