@@ -157,6 +157,25 @@ async fn a_wedged_egress_is_replaced_and_the_hole_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_livekit_that_has_forgotten_its_rooms_for_a_moment_does_not_end_the_session() {
+    let studio = Studio::open(1.0).await.unwrap();
+    let (program, session, mut viewer) = in_mid_meeting(&studio).await.unwrap();
+    let first = studio.running()[0].id.clone();
+    // The look at the room that came before the start is old by then.
+    hear(&mut viewer, 12).await.unwrap();
+    studio.livekit.set_faults(|faults| faults.forgotten_rooms = 1);
+    // Its egresses die with it, and the list knows them still.
+    studio.livekit.with_core(|core, _| assert!(core.vanish(&first)));
+    hear(&mut viewer, 3).await.unwrap();
+    assert_eq!((studio.starts(), viewer.of("end").len()), (2, 0));
+    assert!(studio.livekit.calls()["ListRooms 200"] >= 3, "nobody looked: {:?}", studio.livekit.calls());
+    program.stop_session(&session).await.unwrap();
+    viewer.watch_until(Viewer::has_ended).await.unwrap();
+    assert_eq!(viewer.events.last().unwrap()["reason"], "Stopped");
+    viewer.assert_each_segment_once();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_livekit_without_room_for_an_egress_is_named_and_asked_again() {
     // LiveKit answers 503 after 22.4 s of its own clock.
     let studio = Studio::open(20.0).await.unwrap();

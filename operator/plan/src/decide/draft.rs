@@ -152,7 +152,8 @@ impl<'a> Draft<'a> {
             .egresses
             .get()
             .is_some_and(|listing| listing.egresses.iter().any(|egress| egress.attempt >= attempt));
-        if seen {
+        // One that was heard has begun: a LiveKit that does not list it any more came back without its memory.
+        if seen || self.memory.heard >= attempt {
             return false;
         }
         let called = self.memory.start.as_ref().filter(|start| start.attempt == attempt);

@@ -8,6 +8,7 @@ use crate::memory::{How, Intent, StopCall};
 use crate::observed::{Egress, EgressState, Hearing, LiveKitError};
 use crate::plan::{Action, Ask};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use roomscribe_crds::condition::Verdict;
 use roomscribe_crds::reason::Reason;
 
@@ -16,6 +17,8 @@ const CONNECT_SECONDS: i64 = 15;
 /// The worker calls 5 s without a byte silence; a sole publisher's mute stalls 2.8 s. An open microphone that is not heard
 /// for this long more is a fault.
 const UNHEARD_SECONDS: i64 = 5;
+/// A dropped egress whose listener is there reconnects within 80 ms, or is wedged for good.
+const BROKEN_SECONDS: i64 = 1;
 /// A look at the room that is no older still gives the word while the next one is under way.
 const LAST_LOOK_SECONDS: i64 = 20;
 /// A stop is asked again after this.
@@ -189,9 +192,19 @@ fn suspicion(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening
     }
     let now = draft.now;
     let since = *draft.memory.unheard_since.get_or_insert(now);
-    let patience = if new { CONNECT_SECONDS } else { UNHEARD_SECONDS };
-    draft.wake_in(2);
+    let (since, patience) = match broken_since(draft, egress) {
+        Some(broken) => (broken, BROKEN_SECONDS),
+        None if new => (since, CONNECT_SECONDS),
+        None => (since, UNHEARD_SECONDS),
+    };
+    draft.wake_in(patience.min(2));
     (draft.since(since) >= patience).then_some(Reason::Stalled)
+}
+
+/// It was heard, and its connection is gone: whoever comes back does so at once.
+fn broken_since(draft: &Draft<'_>, egress: &Egress) -> Option<Timestamp> {
+    let report = draft.observed.worker.as_ref()?;
+    (report.hearing == Hearing::Nobody && draft.memory.heard >= egress.attempt).then_some(report.since)
 }
 
 /// Nothing is heard, and the look that says whether it should be is under way. The last one holds until then: a muted room

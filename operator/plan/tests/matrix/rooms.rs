@@ -158,3 +158,31 @@ fn an_egress_that_was_heard_and_goes_silent_does_not_start() {
         matches!(&why.action, Action::Event { kind: EventKind::Warning, .. }) && why.why == Reason::Stalled
     );
 }
+
+#[test]
+fn a_broken_connection_that_is_not_back_after_a_second_is_replaced_and_one_that_is_back_is_kept() {
+    let attempt = |hearing: Hearing, since: i64, heard: u32| {
+        let scene = Scene::new().pod(1).room(1).attempt(1, 100).listed(vec![active("EG_a", 1)]);
+        let scene = scene.hearing(1).report(|report| (report.hearing, report.since) = (hearing, at(since)));
+        let plan = scene.remembering(|memory| memory.heard = heard).plan();
+        (plan.status.attempt, plan.wake_at)
+    };
+    assert_eq!(attempt(Hearing::Nobody, -1, 1).0, Some(2));
+    // It may be on its way back.
+    assert_eq!(attempt(Hearing::Nobody, 0, 1), (Some(1), Some(at(1))));
+    assert_eq!(attempt(Hearing::Publishing(1), -1, 1).0, Some(1));
+    // A connection that stands and is silent has the byte clock's five seconds; one that never came, longer.
+    assert_eq!(attempt(Hearing::Silent(1), -1, 1).0, Some(1));
+    assert_eq!(attempt(Hearing::Nobody, -1, 0).0, Some(1));
+}
+
+#[test]
+fn an_egress_that_was_heard_and_that_livekit_has_forgotten_is_not_looked_for() {
+    let attempt = |heard: u32| {
+        let scene = || Scene::new().pod(1).room(1).attempt(1, 20).listed(vec![]).hearing(0);
+        let first = scene().remembering(|memory| memory.heard = heard).plan();
+        // A lost egress is a failure, and has its back-off.
+        scene().after(&first).plan_at(2).status.attempt
+    };
+    assert_eq!((attempt(0), attempt(1)), (Some(1), Some(2)));
+}
