@@ -6,6 +6,7 @@
 
 pub mod condition;
 pub mod reason;
+mod schemas;
 #[allow(unreachable_pub, reason = "KubeSchema copies the structs, and their `pub`, into function bodies")]
 mod session;
 #[allow(unreachable_pub, reason = "as above")]

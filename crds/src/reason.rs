@@ -48,6 +48,7 @@ reasons! {
     PodPending: "The worker pod is on its way.", "Wait; the pod's own events tell more.";
     Unschedulable: "No node takes the worker pod.", "Add a node, or lower `spec.worker.resources`; the scheduler's words are in the message.";
     QuotaExceeded: "The namespace's quota refuses the pod or the Service.", "Raise the ResourceQuota, or stop another session.";
+    Refused: "The API server refuses the pod, the Service or the Secret; its words are in the message.", "Mend what the message names in the spec, the namespace or the cluster's policies; the operator tries again, at least every five minutes.";
     ImagePullFailed: "The worker's image cannot be pulled.", "Check the image, its registry and the pull secret.";
     WorkerRestarting: "The worker's container ended and is started again; `status.worker.lastExit` has its exit code.", "Nothing: the next egress follows by itself.";
     CrashLooping: "The worker's container ends again and again.", "Look at its last exit code in `status.worker.lastExit` and at its log.";
@@ -100,6 +101,8 @@ reasons! {
     MaxDuration: "Ended at `limits.maxDurationSeconds`.", "Make a new session, or raise the limit.";
     StartDeadlineExceeded: "Gave up: not up within `limits.startDeadlineSeconds`.", "Read the other conditions for the cause, then make a new session.";
     AttemptsExhausted: "Gave up: every way to get audio failed.", "Read the other conditions for the cause, then make a new session.";
+    NextPod: "What was changed in the spec holds from the worker's next pod on (an event only; it names the fields).", "Nothing, or delete the worker pod: another takes over, and the audio of a few seconds is lost.";
+    AnnotationsLeftOut: "Annotations of `ingest.annotations` that this installation does not allow are not on the Service (an event only; it names them).", "Use annotations of a cloud load balancer: see docs/operator.md for those that are.";
     EgressCleanupAbandoned: "LiveKit did not confirm the stop before the deadline; with pod and Service gone the egress ends by itself.", "Check LiveKit; the egress id is in the event.";
 }
 

@@ -26,6 +26,7 @@ pub const FINALIZER: &str = "roomscribe.io/egress";
     selectable = ".spec.roomName",
     scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas"),
     validation = Rule::new("self.metadata.name.size() <= 40").message("metadata.name: use at most 40 characters; the names of pod and Service are made from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name: use small letters, digits and '-' only, no '.'; the names of pod and Service are made from it"),
     printcolumn(name = "Room", type_ = "string", json_path = ".spec.roomName", description = "LiveKit room"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".status.capture.mode", description = "How audio is captured now"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.summary", description = "One word for people"),

@@ -1,6 +1,7 @@
 //! `spec`: what is asked for. The doc comments are what `kubectl explain` shows, so they speak to the person who writes
 //! the YAML; each default is also the schema's default, so that `kubectl get -o yaml` shows what holds.
 
+use crate::schemas;
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -17,8 +18,11 @@ pub struct LocalReference {
 }
 
 /// One key of a Secret of the same namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("self.key.matches('^[-._a-zA-Z0-9]+$')", "key: a Secret's key has letters, digits, '-', '_' and '.' only"),
+)]
 pub struct SecretKeyReference {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
@@ -84,11 +88,12 @@ pub enum Exposure {
 }
 
 /// A public address that is forwarded to the worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalAddress {
     /// Host name or IP address that LiveKit's egress can reach.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = ("self.matches('^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$')", "external.host: give a host name or an IP address alone, without scheme, brackets or port"))]
     pub host: String,
     /// Public port; it may differ from 1935.
     #[schemars(range(min = 1, max = 65535))]
@@ -111,6 +116,8 @@ pub struct IngestTls {
     validation = ("(self.exposure == 'External') == has(self.external)", "external is needed with exposure External, and only then: give external.host and external.port, or choose another exposure"),
     validation = ("!has(self.loadBalancerClass) || self.exposure == 'LoadBalancer'", "loadBalancerClass belongs to exposure LoadBalancer: remove it, or choose LoadBalancer"),
     validation = ("size(self.sourceRanges) == 0 || self.exposure == 'LoadBalancer'", "sourceRanges belong to exposure LoadBalancer: remove them, or choose LoadBalancer"),
+    validation = ("self.sourceRanges.all(range, isCIDR(range))", "sourceRanges: give CIDR ranges such as 203.0.113.0/24 or 2001:db8::/32; a single address is 203.0.113.7/32"),
+    validation = ("!has(self.loadBalancerClass) || self.loadBalancerClass.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')", "loadBalancerClass: give the class as its load balancer's documentation writes it, for example service.k8s.aws/nlb"),
 )]
 pub struct Ingest {
     /// LoadBalancer, ClusterIP, NodePort or External.
@@ -123,7 +130,8 @@ pub struct Ingest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub load_balancer_class: Option<String>,
-    /// Annotations of the Service, for the cloud's load balancer.
+    /// Annotations of the Service, for the cloud's load balancer; those that the installation does not allow are left out,
+    /// and an event names them.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
@@ -182,35 +190,47 @@ pub struct VocabularyEntry {
 }
 
 /// What the speech service is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("!has(self.apiUrl) || self.apiUrl.matches('^https?://[^[:space:]/?#@]+/?$')", "speech.apiUrl: give scheme and host, and a port if need be, without path or user: https://api.gladia.io"),
+    validation = ("!has(self.region) || self.region.matches('^[a-z]+(-[a-z0-9]+)+$')", "speech.region: give a region of the speech service, such as us-west or eu-west, or leave it out"),
+    validation = ("self.languages.all(language, language.matches('^([a-z]{2}|haw)$'))", "speech.languages: give ISO 639-1 codes, two small letters each, such as en or ru; an empty list lets the service detect the language"),
+    validation = ("self.translateTo.all(language, language.matches('^([a-z]{2}|haw)$'))", "speech.translateTo: give ISO 639-1 codes, two small letters each, such as en or ru"),
+)]
 pub struct Speech {
     /// Base URL of a service that speaks Gladia's v2 live protocol; absent: what the operator was installed with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@]+/?$"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
     pub api_url: Option<String>,
     /// Gladia's region, us-west or eu-west; absent: the service chooses.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = r"^[a-z]+(-[a-z0-9]+)+$"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub region: Option<String>,
     /// API key of the speech service; absent: the operator's own. Needs credentials.perSession.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyReference>,
     /// ISO 639-1 codes; empty: the service detects the language.
-    #[schemars(length(max = 20), inner(regex(pattern = r"^([a-z]{2}|haw)$")))]
+    #[serde(default)]
+    #[schemars(length(max = 20), inner(length(max = 64)))]
     pub languages: Vec<String>,
     /// Detect the language of every utterance.
+    #[serde(default)]
     pub code_switching: bool,
     /// Words that the recogniser should know.
+    #[serde(default)]
     #[schemars(length(max = 100))]
     pub vocabulary: Vec<VocabularyEntry>,
     /// Languages that finals are translated to.
-    #[schemars(length(max = 10), inner(regex(pattern = r"^([a-z]{2}|haw)$")))]
+    #[serde(default)]
+    #[schemars(length(max = 10), inner(length(max = 64)))]
     pub translate_to: Vec<String>,
     /// Milliseconds of silence that end an utterance.
+    #[serde(default = "endpointing")]
     #[schemars(range(min = 10, max = 10_000))]
     pub endpointing_milliseconds: i32,
     /// Show utterances before they are final.
+    #[serde(default = "yes")]
     pub partials: bool,
 }
 
@@ -224,10 +244,18 @@ impl Default for Speech {
             code_switching: false,
             vocabulary: Vec::new(),
             translate_to: Vec::new(),
-            endpointing_milliseconds: 300,
-            partials: true,
+            endpointing_milliseconds: endpointing(),
+            partials: yes(),
         }
     }
+}
+
+fn endpointing() -> i32 {
+    300
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Where speakers' names come from while the meeting runs.
@@ -305,26 +333,56 @@ pub enum Disruption {
 }
 
 /// The worker pod.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Worker {
-    /// Requests and limits; absent values: the operator's defaults.
+    /// Requests and limits, as text (`cpu: "1"`, `memory: 64Mi`); absent values: the operator's defaults.
+    #[serde(default)]
+    #[schemars(schema_with = "schemas::resources")]
+    #[x_kube(
+        validation = ("(!has(self.requests) || self.requests.all(name, isQuantity(self.requests[name]) && !quantity(self.requests[name]).isLessThan(quantity('0')))) && (!has(self.limits) || self.limits.all(name, isQuantity(self.limits[name]) && !quantity(self.limits[name]).isLessThan(quantity('0'))))", "worker.resources: write quantities as Kubernetes does, such as 100m of cpu and 64Mi of memory"),
+        validation = ("!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || !isQuantity(self.requests[name]) || !isQuantity(self.limits[name]) || quantity(self.requests[name]).compareTo(quantity(self.limits[name])) <= 0)", "worker.resources: a limit must be at least its request: raise the limit, or lower the request"),
+    )]
     pub resources: ResourceRequirements,
     /// Labels that the node must have.
-    #[schemars(extend("maxProperties" = 64))]
+    #[serde(default)]
+    #[schemars(schema_with = "schemas::labels")]
+    #[x_kube(
+        validation = ("self.all(name, name.size() <= 317 && name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))", "worker.nodeSelector: a label's name has letters, digits, '-', '_' and '.', at most 63, after a prefix such as example.com/ if need be"),
+        validation = ("self.all(name, self[name].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))", "worker.nodeSelector: a label's value has letters, digits, '-', '_' and '.', at most 63, and begins and ends with a letter or digit"),
+    )]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pod tolerates.
-    #[schemars(length(max = 32))]
+    #[serde(default)]
+    #[schemars(schema_with = "schemas::tolerations")]
+    #[x_kube(
+        validation = ("self.all(t, !has(t.operator) || t.operator in ['', 'Exists', 'Equal'])", "worker.tolerations: operator is Exists or Equal"),
+        validation = ("self.all(t, !has(t.effect) || t.effect in ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute'])", "worker.tolerations: effect is NoSchedule, PreferNoSchedule or NoExecute; leave it out for all of them"),
+        validation = ("self.all(t, !(has(t.operator) && t.operator == 'Exists' && has(t.value) && t.value != ''))", "worker.tolerations: with operator Exists there is no value: remove it, or use Equal"),
+        validation = ("self.all(t, (has(t.key) && t.key != '') || (has(t.operator) && t.operator == 'Exists'))", "worker.tolerations: give key; without key the operator must be Exists, which tolerates every taint"),
+        validation = ("self.all(t, !has(t.tolerationSeconds) || (has(t.effect) && t.effect == 'NoExecute'))", "worker.tolerations: tolerationSeconds belongs to effect NoExecute"),
+        validation = ("self.all(t, !has(t.key) || t.key == '' || t.key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))", "worker.tolerations: key is a taint's key, such as example.com/media"),
+    )]
     pub tolerations: Vec<Toleration>,
     /// Priority class; empty: the cluster's default.
+    #[serde(default)]
     #[schemars(length(max = 253))]
+    #[x_kube(validation = ("self == '' || self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "worker.priorityClassName: give the name of a PriorityClass: small letters, digits, '-' and '.'"))]
     pub priority_class_name: String,
     /// More labels of the pod.
-    #[schemars(extend("maxProperties" = 64))]
+    #[serde(default)]
+    #[schemars(schema_with = "schemas::labels")]
+    #[x_kube(
+        validation = ("self.all(name, name.size() <= 317 && name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))", "worker.podLabels: a label's name has letters, digits, '-', '_' and '.', at most 63, after a prefix such as example.com/ if need be"),
+        validation = ("self.all(name, self[name].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))", "worker.podLabels: a label's value has letters, digits, '-', '_' and '.', at most 63, and begins and ends with a letter or digit"),
+    )]
     pub pod_labels: BTreeMap<String, String>,
-    /// More annotations of the pod.
+    /// More annotations of the pod. Those of the session itself are not copied.
+    #[serde(default)]
     #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = ("self.all(name, name.size() <= 317 && name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))", "worker.podAnnotations: an annotation's name has letters, digits, '-', '_' and '.', at most 63, after a prefix such as example.com/ if need be"))]
     pub pod_annotations: BTreeMap<String, String>,
     /// Move or Never.
+    #[serde(default)]
     pub disruption: Disruption,
 }

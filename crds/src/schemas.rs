@@ -1,0 +1,50 @@
+//! Schemas of fields whose Kubernetes type has none that bounds its texts: without bounds the API server refuses the rules
+//! about them as too expensive.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// Labels of a node or a pod. Longer than a label may be, so that the rule about them answers and not the bound.
+pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 256},
+    })
+}
+
+/// As in a container, but for `claims`: our pods have no resource claims.
+pub(crate) fn resources(_: &mut SchemaGenerator) -> Schema {
+    let quantities = |description: &str| {
+        json_schema!({
+            "type": "object",
+            "description": description,
+            "maxProperties": 16,
+            "additionalProperties": {"type": "string", "maxLength": 64},
+        })
+    };
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "requests": quantities("What the scheduler keeps free for the pod, such as cpu: 20m, memory: 32Mi."),
+            "limits": quantities("What the pod may use at most."),
+        },
+    })
+}
+
+/// As in a pod.
+pub(crate) fn tolerations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "items": {
+            "type": "object",
+            "properties": {
+                "key": {"type": "string", "maxLength": 317, "description": "Key of the taint; empty with operator Exists: every taint."},
+                "operator": {"type": "string", "maxLength": 16, "description": "Exists or Equal (the default)."},
+                "value": {"type": "string", "maxLength": 256, "description": "Value of the taint, with operator Equal."},
+                "effect": {"type": "string", "maxLength": 32, "description": "NoSchedule, PreferNoSchedule or NoExecute; empty: all of them."},
+                "tolerationSeconds": {"type": "integer", "format": "int64", "description": "With NoExecute: how long the taint is tolerated; absent: for ever."},
+            },
+        },
+    })
+}
