@@ -228,3 +228,34 @@ fn a_worker_that_is_ending_without_a_successor_yet_says_so() {
         Scene::new().leaving_pod(1).attempt(1, 300).room(1).listed(vec![active("EG_a", 1)]).hearing(1);
     assert_eq!(reason(&scene.plan(), ConditionType::WorkerReady), "Terminating");
 }
+
+/// A LiveKit whose every answer to a start is 400 (an egress service that lacks the call), told second by second.
+#[test]
+fn a_livekit_that_refuses_every_start_exhausts_the_attempts_in_some_minutes() {
+    let (mut plan, mut called) = (Scene::new().pod(1).listed(vec![]).plan_at(-60), 0);
+    for second in -59..=300 {
+        let room = Some(Room { participants: 1, open_microphones: 1 });
+        let scene = Scene::new().pod(1).room_at(second, room).listed_at(second, vec![]).hearing(0);
+        let mut memory = plan.memory.clone();
+        if let Some(start) = memory.start.as_mut().filter(|start| start.outcome.is_none()) {
+            let outcome = Some(StartOutcome::Refused("unsupported request".into()));
+            (start.outcome, start.answered_at) = (outcome, Some(at(second)));
+        }
+        let starts = plan.actions.iter().find_map(|planned| match planned.action {
+            Action::StartEgress { attempt } => Some(attempt),
+            _ => None,
+        });
+        if let Some(attempt) = starts {
+            called += 1;
+            memory.intent = None;
+            let at = at(second - 1);
+            memory.start = Some(StartCall { attempt, at, moves: None, answered_at: None, outcome: None });
+        }
+        plan = scene.after(&plan).remembering(|kept| *kept = memory).plan_at(second);
+        if reason(&plan, ConditionType::Succeeded) == "AttemptsExhausted" {
+            break;
+        }
+    }
+    assert_eq!(reason(&plan, ConditionType::Succeeded), "AttemptsExhausted");
+    assert!((5..=12).contains(&called), "{called} starts");
+}
