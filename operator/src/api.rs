@@ -10,7 +10,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server said no.
-    #[error("{what}: {source}")]
+    #[error("could not {what}: {}", said(source))]
     Refused {
         /// What was tried.
         what: &'static str,
@@ -50,6 +50,14 @@ pub async fn bounded<T>(what: &'static str, call: impl Future<Output = kube::Res
 }
 
 impl Error {
+    /// What was tried.
+    pub fn what(&self) -> &'static str {
+        match self {
+            Self::Refused { what, .. } | Self::Late { what } | Self::Conflict { what } => what,
+            Self::Unknown => "look at the session",
+        }
+    }
+
     /// The API server's own words, when it refused.
     pub fn status(&self) -> Option<&kube::core::Status> {
         match self {
@@ -77,5 +85,13 @@ pub fn gone_is_fine<T>(result: Result<T, Error>) -> Result<(), Error> {
     match result {
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// An answer's message without the rest of its Status, which is for programs.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
     }
 }

@@ -1,10 +1,10 @@
 //! What this process holds of each session between rounds. Losing it costs time, never correctness.
 
 use crate::credentials::Found;
+use crate::refusal::Refusal;
 use crate::workers::Polls;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use roomscribe_calls::Desk;
-use roomscribe_crds::reason::Reason;
 use roomscribe_crds::{TranscriptionSession, TranscriptionSessionStatus};
 use roomscribe_plan::Intent;
 use std::collections::{HashMap, VecDeque};
@@ -21,8 +21,8 @@ pub struct Cell {
     pub desk: Desk,
     /// Its workers.
     pub polls: Polls,
-    /// What the API server last refused to make, and why.
-    pub refused: Mutex<Option<(Reason, String)>>,
+    /// What the API server last refused to make.
+    pub refused: Mutex<Option<Refusal>>,
     /// Its credentials, and when they were looked up.
     pub found: Mutex<Option<(Instant, Found)>>,
     /// Attempt and selection that were applied last, and when: a watch that lags does not make it again.

@@ -28,6 +28,7 @@ pub mod look;
 pub mod metrics;
 pub mod observe;
 pub mod reconcile;
+pub mod refusal;
 pub mod run;
 pub mod settings;
 pub mod start;

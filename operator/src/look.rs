@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use roomscribe_crds::TranscriptionSession;
 use roomscribe_crds::condition::{self, ConditionType};
+use roomscribe_crds::reason::Reason;
 use roomscribe_plan::{Cluster, Gate, Known, Observed, Plan, Service, plan_under};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -51,12 +52,16 @@ pub async fn observe(
             queue_place: None,
             livekit_is_public: found.livekit_is_public,
         },
-        cluster: Cluster { pods: known_pods(&pods), service, refused: lock(&cell.refused).clone() },
+        cluster: Cluster { pods: known_pods(&pods), service, refused: refused(cell) },
         livekit,
         worker: cell.polls.report(&targets),
         memory,
     };
     Ok((observed, found))
+}
+
+fn refused(cell: &Cell) -> Option<(Reason, String)> {
+    lock(&cell.refused).as_ref().map(|refusal| (refusal.reason, refusal.words.clone()))
 }
 
 fn known_pods(pods: &Known<Vec<SeenPod>>) -> Known<Vec<roomscribe_plan::Pod>> {

@@ -4,10 +4,10 @@ use super::Round;
 use crate::api::{self, Error};
 use crate::cells::lock;
 use crate::children::{self, names};
+use crate::refusal::Refusal;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
-use roomscribe_crds::reason::Reason;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -16,15 +16,29 @@ use std::time::{Duration, Instant};
 /// What was made is shown by the watch within this, or is made again.
 const WATCH_LAG: Duration = Duration::from_secs(3);
 
-/// Session file, Service and pod. A pod that is there stays as it is: a running session keeps its image.
+/// Session file, Service and pod. A pod that is there stays as it is: a running session keeps its image. What the API server
+/// refuses, because people must mend it, is tried again later and later.
 pub(super) async fn ensure(round: &Round<'_>, attempt: u32, selects: u32) -> Result<(), Error> {
     let made = *lock(&round.cell.made);
     if made.is_some_and(|(a, s, at)| (a, s) == (attempt, selects) && at.elapsed() < WATCH_LAG) {
         return Ok(());
     }
+    let generation = round.session.metadata.generation;
+    let before = lock(&round.cell.refused).clone();
+    if before.as_ref().is_some_and(|refusal| refusal.holds(generation, Instant::now())) {
+        return Ok(());
+    }
     let made = make(round, attempt, selects).await;
-    *lock(&round.cell.refused) = made.as_ref().err().and_then(refusal);
+    let refusal =
+        made.as_ref().err().and_then(|error| Refusal::of(error, before.as_ref(), generation, Instant::now()));
+    let told = refusal.is_some();
+    *lock(&round.cell.refused) = refusal;
     *lock(&round.cell.made) = made.as_ref().ok().map(|()| (attempt, selects, Instant::now()));
+    if told {
+        // The next round says it, in the status and in an event.
+        round.wake();
+        return Ok(());
+    }
     made
 }
 
@@ -69,13 +83,6 @@ async fn create_pod(round: &Round<'_>, pod: Pod) -> Result<(), Error> {
         Err(error) if error.is_already_exists() => Ok(()),
         result => result.map(|_| ()),
     }
-}
-
-/// What the API server says that only people can mend.
-fn refusal(error: &Error) -> Option<(Reason, String)> {
-    let status = error.status()?;
-    (status.is_forbidden() && status.message.contains("exceeded quota"))
-        .then(|| (Reason::QuotaExceeded, status.message.clone()))
 }
 
 fn pods(round: &Round<'_>) -> Api<Pod> {

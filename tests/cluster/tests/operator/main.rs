@@ -9,6 +9,7 @@
 mod crashes;
 mod credentials;
 mod exposure;
+mod refused;
 mod rights;
 mod rooms;
 mod scale;
