@@ -90,6 +90,7 @@ fn fixed(reason: Reason) -> Option<&'static str> {
         | Reason::ConcurrencyLimited
         | Reason::Unschedulable
         | Reason::QuotaExceeded
+        | Reason::Refused
         | Reason::ImagePullFailed
         | Reason::Evicted
         | Reason::NodeLost
