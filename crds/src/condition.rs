@@ -81,6 +81,11 @@ impl Verdict {
             Self::Unknown => "Unknown",
         }
     }
+
+    /// The verdict of this name.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::True, Self::False, Self::Unknown].into_iter().find(|verdict| verdict.as_str() == word)
+    }
 }
 
 /// Verdict and reason of one type, as the list holds them; `None` when the type is not there.

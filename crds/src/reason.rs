@@ -105,6 +105,11 @@ reasons! {
 }
 
 impl Reason {
+    /// The reason of this name; `None`: it is none of ours.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
+    }
+
     /// Somebody must act; otherwise it passes by itself.
     pub fn needs_somebody(self) -> bool {
         let action = self.action();

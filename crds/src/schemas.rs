@@ -1,6 +1,7 @@
 //! Schemas of fields whose Kubernetes type has none that bounds its texts: without bounds the API server refuses the rules
-//! about them as too expensive.
+//! about them as too expensive. And rules that several fields have.
 
+use kube::core::Rule;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// Labels of a node or a pod. Longer than a label may be, so that the rule about them answers and not the bound.
@@ -47,4 +48,22 @@ pub(crate) fn tolerations(_: &mut SchemaGenerator) -> Schema {
             },
         },
     })
+}
+
+/// Kubernetes' rule for the names of labels and annotations; `whose` begins the sentence: field, and what it names.
+pub(crate) fn names(whose: &str) -> Rule {
+    let sentence = format!(
+        "{whose} name has letters, digits, '-', '_' and '.', at most 63, after a prefix such as example.com/ if need be"
+    );
+    Rule::new("self.all(name, name.size() <= 317 && name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))")
+        .message(sentence.as_str())
+}
+
+/// The same for the values of labels.
+pub(crate) fn values(whose: &str) -> Rule {
+    let sentence = format!(
+        "{whose} value has letters, digits, '-', '_' and '.', at most 63, and begins and ends with a letter or digit"
+    );
+    Rule::new("self.all(name, self[name].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))")
+        .message(sentence.as_str())
 }

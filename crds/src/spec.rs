@@ -347,8 +347,8 @@ pub struct Worker {
     #[serde(default)]
     #[schemars(schema_with = "schemas::labels")]
     #[x_kube(
-        validation = ("self.all(name, name.size() <= 317 && name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))", "worker.nodeSelector: a label's name has letters, digits, '-', '_' and '.', at most 63, after a prefix such as example.com/ if need be"),
-        validation = ("self.all(name, self[name].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))", "worker.nodeSelector: a label's value has letters, digits, '-', '_' and '.', at most 63, and begins and ends with a letter or digit"),
+        validation = schemas::names("worker.nodeSelector: a label's"),
+        validation = schemas::values("worker.nodeSelector: a label's"),
     )]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pod tolerates.
@@ -372,14 +372,14 @@ pub struct Worker {
     #[serde(default)]
     #[schemars(schema_with = "schemas::labels")]
     #[x_kube(
-        validation = ("self.all(name, name.size() <= 317 && name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))", "worker.podLabels: a label's name has letters, digits, '-', '_' and '.', at most 63, after a prefix such as example.com/ if need be"),
-        validation = ("self.all(name, self[name].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))", "worker.podLabels: a label's value has letters, digits, '-', '_' and '.', at most 63, and begins and ends with a letter or digit"),
+        validation = schemas::names("worker.podLabels: a label's"),
+        validation = schemas::values("worker.podLabels: a label's"),
     )]
     pub pod_labels: BTreeMap<String, String>,
     /// More annotations of the pod. Those of the session itself are not copied.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = ("self.all(name, name.size() <= 317 && name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))", "worker.podAnnotations: an annotation's name has letters, digits, '-', '_' and '.', at most 63, after a prefix such as example.com/ if need be"))]
+    #[x_kube(validation = schemas::names("worker.podAnnotations: an annotation's"))]
     pub pod_annotations: BTreeMap<String, String>,
     /// Move or Never.
     #[serde(default)]

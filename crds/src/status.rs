@@ -31,6 +31,13 @@ pub enum Summary {
     Failed,
 }
 
+impl TranscriptionSessionStatus {
+    /// The newest attempt; 0 before the first.
+    pub fn newest_attempt(&self) -> u32 {
+        self.attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(0)
+    }
+}
+
 /// What is known of a session.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -2,10 +2,10 @@
 
 use crate::exit::Failure;
 use crate::serve::{leads_nowhere, rtmp_scheme};
-use crate::session::is_unspecified;
 use crate::settings::{Settings, SpeechSettings};
 use crate::terminal::print;
 use crate::values::url_host;
+use roomscribe_plan::address::is_unspecified;
 use std::net::SocketAddr;
 
 /// On standard output; what needs mending goes to standard error. `rtmp` is `HOST:PORT` of the RTMP URLs.

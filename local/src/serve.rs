@@ -6,14 +6,14 @@ use crate::exit::{self, Failure};
 use crate::hands::{Hands, HandsSettings};
 use crate::install::Install;
 use crate::livekit::LiveKit;
-use crate::session::{Place, collect, is_unspecified};
+use crate::session::{Place, collect};
 use crate::sessions::LocalSessions;
 use crate::settings::{Settings, SpeechSettings};
 use crate::speech::{Embedded, bind};
 use crate::values::url_host;
 use roomscribe_gateway::{Auth, Config, Secret};
 use roomscribe_plan::Policy;
-use roomscribe_plan::address::only_this_machine;
+use roomscribe_plan::address::{is_unspecified, only_this_machine};
 use roomscribe_transcript::file::FileLog;
 use roomscribe_transcript::{Log, LogError};
 use roomscribe_worker::connection::ConnectionSettings;
@@ -23,7 +23,7 @@ use roomscribe_worker::registry::Registry;
 use roomscribe_worker::speech_http::SpeechApi;
 use roomscribe_worker::tls::RENEWAL_INTERVAL;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -120,7 +120,7 @@ impl Stack {
         let http_address = http.local_addr().map_err(Failure::unavailable)?;
         let rtmp_address = rtmp.local_addr().map_err(Failure::unavailable)?;
         let (registry, metrics) = (Registry::default(), Metrics::new());
-        let rtmp_host = settings.rtmp_host.clone().unwrap_or_else(|| default_host(rtmp_address.ip()));
+        let rtmp_host = settings.rtmp_host.clone().unwrap_or_else(|| url_host(rtmp_address.ip()));
         let rtmp_port = settings.rtmp_port.unwrap_or_else(|| rtmp_address.port());
         let place = Place {
             scheme: rtmp_scheme(settings),
@@ -197,16 +197,6 @@ pub(crate) fn rtmp_scheme(settings: &Settings) -> &'static str {
 pub(crate) fn leads_nowhere(settings: &Settings, rtmp_host: &str) -> bool {
     let Some(livekit) = &settings.livekit else { return false };
     is_unspecified(rtmp_host) || (!livekit.is_local() && only_this_machine(rtmp_host))
-}
-
-/// Without RTMP_HOST: where this machine finds the port. One that listens on every address is found on loopback.
-fn default_host(listening: IpAddr) -> String {
-    let ip = match listening {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    url_host(ip)
 }
 
 async fn serve_http(

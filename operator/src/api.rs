@@ -50,14 +50,6 @@ pub async fn bounded<T>(what: &'static str, call: impl Future<Output = kube::Res
 }
 
 impl Error {
-    /// What was tried.
-    pub fn what(&self) -> &'static str {
-        match self {
-            Self::Refused { what, .. } | Self::Late { what } | Self::Conflict { what } => what,
-            Self::Unknown => "look at the session",
-        }
-    }
-
     /// The API server's own words, when it refused.
     pub fn status(&self) -> Option<&kube::core::Status> {
         match self {

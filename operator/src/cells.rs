@@ -63,7 +63,7 @@ impl Cell {
     /// nobody else has written it, and this process has begun nothing for it.
     pub fn proved(&self, status: &TranscriptionSessionStatus) -> Option<Intent> {
         let mut doubted = lock(&self.doubted);
-        let shown = status.attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(0);
+        let shown = status.newest_attempt();
         // A watch that lags shows the status before: it proves nothing yet.
         let (intent, at) = doubted.take_if(|(intent, _)| shown >= intent.attempt)?;
         let ours = shown == intent.attempt && status.intent_at.as_ref() == Some(&at);

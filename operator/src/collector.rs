@@ -1,8 +1,11 @@
 //! Once a minute: one unfiltered ListEgress per LiveKit project. It feeds the sessions, and stops what has outlived them.
 
+use crate::cells::{Cell, lock};
 use crate::context::Context;
 use k8s_openapi::jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
 use roomscribe_calls::Project;
+use roomscribe_crds::TranscriptionSession;
 use roomscribe_livekit::ApiError;
 use roomscribe_plan::collect::{self, Fate, Owned};
 use roomscribe_plan::{Egress, Listing};
@@ -25,7 +28,7 @@ pub async fn run(context: Arc<Context>) {
             let alive: HashSet<String> =
                 context.sessions.all(|seen| Some(seen.facts.id.clone())).into_iter().collect();
             context.cells.retain(|uid| alive.contains(uid));
-            crate::cells::lock(&context.begun).retain(|uid| alive.contains(uid));
+            lock(&context.begun).retain(|uid| alive.contains(uid));
         }
         tokio::time::sleep(PERIOD).await;
     }
@@ -56,16 +59,27 @@ async fn collect(context: &Context, key: &str, project: &Project) {
 
 /// Sessions that run ask LiveKit nothing: this is how they learn that it does not answer.
 fn tell(context: &Context, key: &str, error: &ApiError) {
-    for (id, object) in
-        context.sessions.all(|seen| (!seen.finished).then(|| (seen.facts.id.clone(), seen.object.clone())))
-    {
-        let Some(cell) = context.cells.find(&id) else { continue };
-        let same =
-            crate::cells::lock(&cell.found).as_ref().is_some_and(|(_, found)| found.project_key == key);
-        if same && cell.desk.unlisted(error) {
+    for Open { object, cell, .. } in open(context, key) {
+        if cell.desk.unlisted(error) {
             context.wakes.wake(object);
         }
     }
+}
+
+/// A session of a project that has not finished.
+struct Open {
+    id: String,
+    object: ObjectRef<TranscriptionSession>,
+    cell: Arc<Cell>,
+}
+
+fn open(context: &Context, key: &str) -> Vec<Open> {
+    let is_of = |cell: &Cell| lock(&cell.found).as_ref().is_some_and(|(_, found)| found.project_key == key);
+    context.sessions.all(|seen| {
+        let id = seen.facts.id.clone();
+        let cell = context.cells.find(&id).filter(|cell| !seen.finished && is_of(cell))?;
+        Some(Open { id, object: seen.object.clone(), cell })
+    })
 }
 
 /// A session of this project without an egress in the list has none.
@@ -74,21 +88,14 @@ fn feed(context: &Context, key: &str, at: Timestamp, owned: Vec<Owned>) {
     for Owned { session, egress } in owned {
         by_session.entry(session).or_default().push(egress);
     }
-    for (id, object) in
-        context.sessions.all(|seen| (!seen.finished).then(|| (seen.facts.id.clone(), seen.object.clone())))
-    {
-        let Some(cell) = context.cells.find(&id) else { continue };
-        let same =
-            crate::cells::lock(&cell.found).as_ref().is_some_and(|(_, found)| found.project_key == key);
-        if same {
-            let egresses = by_session.remove(&id).unwrap_or_default();
-            let before = cell.desk.observed().0.egresses.get().map(|listing| listing.egresses.clone());
-            let (livekit, _) = cell.desk.observed();
-            let news = before.as_ref() != Some(&egresses) || livekit.error.is_some();
-            cell.desk.listed(Listing { at, egresses });
-            if news {
-                context.wakes.wake(object);
-            }
+    for Open { id, object, cell } in open(context, key) {
+        let egresses = by_session.remove(&id).unwrap_or_default();
+        let (livekit, _) = cell.desk.observed();
+        let before = livekit.egresses.get().map(|listing| &listing.egresses);
+        let news = before != Some(&egresses) || livekit.error.is_some();
+        cell.desk.listed(Listing { at, egresses });
+        if news {
+            context.wakes.wake(object);
         }
     }
 }

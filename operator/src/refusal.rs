@@ -44,7 +44,7 @@ impl Refusal {
             (Reason::QuotaExceeded, _) | (_, None) => FIRST,
             (_, Some(before)) => (before.pause * 2).min(LONGEST),
         };
-        let words = words(error.what(), &status.message);
+        let words = error.to_string().chars().take(MAX_WORDS).collect();
         Some(Self { reason, words, generation, pause, since: now })
     }
 
@@ -52,11 +52,6 @@ impl Refusal {
     pub fn holds(&self, generation: Option<i64>, now: Instant) -> bool {
         self.generation == generation && now.duration_since(self.since) < self.pause
     }
-}
-
-fn words(what: &str, said: &str) -> String {
-    let said: String = said.chars().take(MAX_WORDS).collect();
-    format!("could not {what}: {said}")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::Place;
 use roomscribe_crds::reason::Reason;
+use roomscribe_plan::address::is_unspecified;
 
 /// What to tell of a reason; `said` is the plan's own text, which stays where it speaks of nothing but LiveKit.
 pub(super) fn advice(reason: Reason, said: &str, place: &Place) -> String {
@@ -35,7 +36,7 @@ pub(super) fn name(reason: Reason) -> &'static str {
 
 fn nowhere(Place { host, .. }: &Place) -> String {
     let mend = "set RTMP_HOST to a name or address of this machine that LiveKit reaches, then restart";
-    if super::is_unspecified(host) {
+    if is_unspecified(host) {
         format!("{host} is no address that anybody can publish to: {mend}")
     } else {
         format!("LiveKit is elsewhere and cannot reach {host}: {mend}")

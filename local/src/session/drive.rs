@@ -271,7 +271,7 @@ impl Driver {
                 }
             }
             // What the speech service refuses is not kept running; a later task asks it again.
-            Action::DeletePod { .. } if is_refusal(why) => {
+            Action::DeletePod { .. } if words::is_refusal(why) => {
                 (self.task.leaving, self.task.replaced) = (true, true);
                 self.worker.suspend();
             }
@@ -322,10 +322,6 @@ fn asked(action: &Action) -> String {
         Action::StopEgress { id } => format!("LiveKit is asked to stop egress {id}"),
         other => format!("{other:?}"),
     }
-}
-
-fn is_refusal(why: Reason) -> bool {
-    matches!(why, Reason::CredentialsRejected | Reason::SpeechOptionsRejected)
 }
 
 fn is_on_its_way(why: Reason) -> bool {

@@ -41,9 +41,3 @@ impl Place {
         format!("{}://{}:{}", self.scheme, self.host, self.port)
     }
 }
-
-/// An address to listen on, never one to publish to.
-pub(crate) fn is_unspecified(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified())
-}

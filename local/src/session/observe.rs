@@ -163,7 +163,7 @@ fn speech(report: &Report) -> SpeechState {
 }
 
 fn known(word: &str, otherwise: Reason) -> Reason {
-    Reason::ALL.iter().copied().find(|reason| reason.as_str() == word).unwrap_or(otherwise)
+    Reason::named(word).unwrap_or(otherwise)
 }
 
 fn spec(stored: &Stored, place: &Place) -> TranscriptionSessionSpec {

@@ -65,8 +65,7 @@ pub(super) fn words(story: &Story<'_>) -> Words {
 /// The speech service refuses: it is tried again by itself, with or without LiveKit.
 fn refused(story: &Story<'_>) -> Option<Words> {
     let speech = find(story, ConditionType::Transcribing)?;
-    let refusals = [Reason::CredentialsRejected, Reason::SpeechOptionsRejected];
-    let reason = refusals.into_iter().find(|reason| reason.as_str() == speech.reason)?;
+    let reason = Reason::named(&speech.reason).filter(|reason| is_refusal(*reason))?;
     let next = speech.message.strip_prefix(&reason.sentence()).unwrap_or_default();
     let message = format!("{}.{next}", advice(reason, "", story.place));
     let message = match &story.report.last_error {
@@ -74,6 +73,11 @@ fn refused(story: &Story<'_>) -> Option<Words> {
         None => message,
     };
     Some(Words { state: "Recovering", reason: speech.reason.clone(), message })
+}
+
+/// The speech service's last word.
+pub(super) fn is_refusal(reason: Reason) -> bool {
+    matches!(reason, Reason::CredentialsRejected | Reason::SpeechOptionsRejected)
 }
 
 fn over(story: &Story<'_>) -> Words {
@@ -139,7 +143,7 @@ fn captured(story: &Story<'_>) -> Words {
     let reason = ready.map_or_else(|| Reason::Starting.to_string(), |ready| ready.reason.clone());
     let state = summary(story.status);
     let shown = ready.map(|ready| ready.message.as_str()).unwrap_or_default();
-    let known = Reason::ALL.iter().copied().find(|known| known.as_str() == reason);
+    let known = Reason::named(&reason);
     let mut message = known.map_or_else(|| shown.to_owned(), |known| advice(known, shown, story.place));
     let reason = known.map_or(reason, |known| advice::name(known).to_owned());
     if let (Some(error), "Failed" | "Recovering") = (&story.report.last_error, state) {

@@ -192,7 +192,7 @@ impl Task {
         orders: watch::Receiver<Order>,
     ) -> Session {
         let (stored, hands) = (&self.stored, &self.hands);
-        let attempt = stored.status.attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(0);
+        let attempt = stored.status.newest_attempt();
         let generation = Generation(stored.attempt.max(attempt).max(head.generation.0));
         Session {
             settings: self.settings(generation),

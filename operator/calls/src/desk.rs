@@ -90,7 +90,11 @@ impl Desk {
 
     /// Somebody else's listing was not answered; `true`: that is news. It was logged there.
     pub fn unlisted(&self, error: &ApiError) -> bool {
-        let trouble = seen::trouble(error);
+        self.in_trouble(seen::trouble(error))
+    }
+
+    /// `true`: that is news.
+    fn in_trouble(&self, trouble: LiveKitError) -> bool {
         self.lock().livekit.error.replace(trouble) != Some(trouble)
     }
 
@@ -231,8 +235,7 @@ impl Desk {
     /// Said once, when it begins.
     fn failed(&self, order: &Order, error: &ApiError) {
         let trouble = seen::trouble(error);
-        let before = self.lock().livekit.error.replace(trouble);
-        if before == Some(trouble) {
+        if !self.in_trouble(trouble) {
             return;
         }
         let session = order.session.as_str();

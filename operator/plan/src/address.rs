@@ -4,17 +4,24 @@ use std::net::IpAddr;
 
 /// A loopback or unspecified address: nobody but this machine finds anything there. Names are not resolved.
 pub fn only_this_machine(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>() {
-        Ok(ip) => {
-            let ip = ip.to_canonical();
-            ip.is_loopback() || ip.is_unspecified()
-        }
-        Err(_) => {
-            let name = bare.trim_end_matches('.').to_ascii_lowercase();
-            name == "localhost" || name.ends_with(".localhost")
-        }
+    if let Some(ip) = ip(host) {
+        return ip.is_loopback() || ip.is_unspecified();
     }
+    let name = bare(host).trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// An address to listen on, never one to publish to.
+pub fn is_unspecified(host: &str) -> bool {
+    ip(host).is_some_and(|ip| ip.is_unspecified())
+}
+
+fn ip(host: &str) -> Option<IpAddr> {
+    bare(host).parse().ok().map(|ip: IpAddr| ip.to_canonical())
+}
+
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 #[cfg(test)]

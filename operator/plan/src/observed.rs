@@ -2,6 +2,7 @@
 
 use crate::memory::Memory;
 use k8s_openapi::jiff::Timestamp;
+use roomscribe_crds::reason::Reason;
 use roomscribe_crds::{TranscriptionSessionSpec, TranscriptionSessionStatus};
 
 /// A fact, or the lack of one.
@@ -99,14 +100,14 @@ pub struct Cluster {
     /// Its Service.
     pub service: Known<Option<Service>>,
     /// What the API server last refused to make (`QuotaExceeded`), and its own words; `None` once it has not.
-    pub refused: Option<(roomscribe_crds::reason::Reason, String)>,
+    pub refused: Option<(Reason, String)>,
 }
 
 /// A pod's state, as far as a session is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PodState {
     /// On its way; the reason is one of ours (`PodPending`, `Unschedulable`, `ImagePullFailed`, …).
-    Pending(roomscribe_crds::reason::Reason, String),
+    Pending(Reason, String),
     /// Its container listens on port 1935.
     Listening,
     /// Its container runs but does not listen (yet), or waits for its restart.
@@ -114,7 +115,7 @@ pub enum PodState {
     /// Its container ended with 0.
     Done,
     /// It will not run again (evicted, failed).
-    Failed(roomscribe_crds::reason::Reason),
+    Failed(Reason),
     /// Its node does not answer.
     NodeLost,
 }
@@ -194,6 +195,16 @@ pub enum LiveKitError {
     CredentialsRefused,
     /// No answer.
     Unreachable,
+}
+
+impl LiveKitError {
+    /// The condition reason that says it.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::CredentialsRefused => Reason::CredentialsRefused,
+            Self::Unreachable => Reason::LiveKitUnreachable,
+        }
+    }
 }
 
 /// What a look at the room showed.
@@ -309,9 +320,9 @@ pub enum SpeechState {
     /// Open.
     Live,
     /// Retrying; the worker's reason.
-    Retrying(roomscribe_crds::reason::Reason),
+    Retrying(Reason),
     /// Refused for good; the worker's reason.
-    Refused(roomscribe_crds::reason::Reason),
+    Refused(Reason),
 }
 
 /// What the worker says (contract §6 `/status`).
@@ -326,7 +337,7 @@ pub struct WorkerReport {
     /// Its speech session.
     pub speech: SpeechState,
     /// Why it cannot do its work although it listens (`StorageFull`, `StorageFailed`, `UnsupportedAudio`).
-    pub trouble: Option<roomscribe_crds::reason::Reason>,
+    pub trouble: Option<Reason>,
     /// Media heard, milliseconds.
     pub media_ms: u64,
     /// Audio lost, milliseconds.

@@ -3,7 +3,9 @@
 use super::installation::Installation;
 use super::names;
 use crate::stream_key::SessionSecret;
-use roomscribe_crds::{CaptureMode, Speech, TranscriptionSession, VocabularyEntry};
+use roomscribe_crds::{
+    CaptureMode, Speech, TranscriptionSession, TranscriptionSessionStatus, VocabularyEntry,
+};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -48,8 +50,7 @@ impl<'a> SpeechOptions<'a> {
 /// With Push the stream key in a person's encoder outlives pods: a worker made for a later attempt still takes it, until
 /// `keyGeneration` is raised. A room's egress always comes with the newest key.
 fn lowest_attempt(session: &TranscriptionSession) -> Option<u32> {
-    let shown = session.status.as_ref().and_then(|status| status.attempt);
-    let key = shown.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1);
+    let key = session.status.as_ref().map_or(0, TranscriptionSessionStatus::newest_attempt).max(1);
     (session.spec.capture.mode == CaptureMode::Push).then_some(key)
 }
 

@@ -125,5 +125,5 @@ fn speech(speech: &Speech) -> SpeechState {
 
 /// A worker's word, when it is one of the list.
 fn reason(word: &str) -> Option<Reason> {
-    Reason::ALL.iter().copied().find(|reason| reason.as_str() == word)
+    Reason::named(word)
 }

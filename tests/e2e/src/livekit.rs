@@ -197,8 +197,21 @@ pub async fn hear(viewer: &mut Viewer, finals: usize) -> Result<()> {
 pub async fn in_mid_meeting(studio: &Studio) -> Result<(Program, Value, Viewer)> {
     studio.people(1);
     let program = studio.serve().await?;
-    let session = start(&program, ROOM).await?;
+    let (session, viewer) = meet(&program).await?;
+    Ok((program, session, viewer))
+}
+
+/// The same with a log that can be read at the end.
+pub async fn in_mid_meeting_with_log(studio: &Studio) -> Result<(Child, Program, Value, Viewer)> {
+    studio.people(1);
+    let (child, program) = studio.serve_and_listen().await?;
+    let (session, viewer) = meet(&program).await?;
+    Ok((child, program, session, viewer))
+}
+
+async fn meet(program: &Program) -> Result<(Value, Viewer)> {
+    let session = start(program, ROOM).await?;
     let mut viewer = Viewer::new(&program.url, &session);
     hear(&mut viewer, 2).await.context("no words came")?;
-    Ok((program, session, viewer))
+    Ok((session, viewer))
 }

@@ -13,11 +13,7 @@ const FOREIGN: &[&str] =
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_of_a_whole_life_warns_of_nothing_and_every_line_has_words_that_its_reader_knows() {
     let studio = Studio::open(1.0).await.unwrap();
-    studio.people(1);
-    let (child, program) = studio.serve_and_listen().await.unwrap();
-    let session = start(&program, ROOM).await.unwrap();
-    let mut viewer = Viewer::new(&program.url, &session);
-    hear(&mut viewer, 2).await.unwrap();
+    let (child, _program, _, mut viewer) = in_mid_meeting_with_log(&studio).await.unwrap();
     assert!(studio.livekit.set_microphone(ROOM, "speaker-0", Microphone::Muted));
     assert!(studio.livekit.set_microphone(ROOM, "speaker-0", Microphone::Open));
     hear(&mut viewer, 1).await.unwrap();
@@ -54,11 +50,7 @@ async fn egresses_that_knock_at_a_process_that_is_leaving_are_no_wrong_keys() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_of_a_session_whose_egress_s_machine_has_died_says_what_it_waits_for_and_ends() {
     let studio = Studio::open(1.0).await.unwrap();
-    studio.people(1);
-    let (child, program) = studio.serve_and_listen().await.unwrap();
-    let session = start(&program, ROOM).await.unwrap();
-    let mut viewer = Viewer::new(&program.url, &session);
-    hear(&mut viewer, 2).await.unwrap();
+    let (child, program, session, mut viewer) = in_mid_meeting_with_log(&studio).await.unwrap();
     let id = studio.running()[0].id.clone();
     studio.livekit.with_core(|core, _| assert!(core.vanish(&id)));
     program.stop_session(&session).await.unwrap();

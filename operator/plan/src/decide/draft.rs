@@ -77,7 +77,7 @@ impl<'a> Draft<'a> {
 
     /// The newest attempt; 0 before the first.
     pub(super) fn attempt(&self) -> u32 {
-        self.status.attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(0)
+        self.status.newest_attempt()
     }
 
     pub(super) fn pods(&self) -> &'a [Pod] {
@@ -96,9 +96,13 @@ impl<'a> Draft<'a> {
 
     /// Nobody knows yet what the worker says: it, or this process, has just begun. Later its silence says something.
     pub(super) fn worker_is_unasked(&self) -> bool {
+        self.observed.worker.is_none() && (!self.worker_had_time() || self.is_young())
+    }
+
+    /// Its container has run for long enough to listen: that takes a second or two.
+    pub(super) fn worker_had_time(&self) -> bool {
         let started = self.pod().and_then(|pod| pod.container_started_at);
-        let new = started.is_none_or(|started| self.since(started) < FIRST_ANSWER_SECONDS);
-        self.observed.worker.is_none() && (new || self.is_young())
+        started.is_some_and(|started| self.since(started) >= FIRST_ANSWER_SECONDS)
     }
 
     /// Somebody publishes, bytes are coming.

@@ -5,7 +5,7 @@ use super::worker::Listening;
 use super::{failure, gate, refusal, room};
 use crate::backoff;
 use crate::memory::{How, Intent, StopCall};
-use crate::observed::{Egress, EgressState, Hearing, LiveKitError};
+use crate::observed::{Egress, EgressState, Hearing, LiveKitError, RoomView};
 use crate::plan::{Action, Ask};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -40,19 +40,12 @@ pub(super) fn livekit_has_answered(draft: &mut Draft<'_>) -> bool {
             draft.wake_in(2);
         }
         Some(error) => {
-            let reason = reason_of(error);
+            let reason = error.reason();
             ask_again(draft, reason);
             draft.held = Some((reason, reason.sentence()));
         }
     }
     false
-}
-
-fn reason_of(error: LiveKitError) -> Reason {
-    match error {
-        LiveKitError::CredentialsRefused => Reason::CredentialsRefused,
-        LiveKitError::Unreachable => Reason::LiveKitUnreachable,
-    }
 }
 
 /// An answer wakes the plan, and an error is an answer. Whoever carries the plan out asks at a pace, and a mended key at once;
@@ -77,7 +70,7 @@ pub(super) fn ensure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
     if refusal::is_waiting(draft) {
         return;
     }
-    let trouble = draft.observed.livekit.error.map(reason_of);
+    let trouble = draft.observed.livekit.error.map(LiveKitError::reason);
     if let Some(reason) = trouble {
         ask_again(draft, reason);
         let unknown = draft.observed.livekit.egresses.get().is_none();
@@ -98,13 +91,13 @@ pub(super) fn ensure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
 
 /// Audio that flows needs no LiveKit: it is said beside it. Whatever else has to be done waits for it.
 fn cannot_ask(draft: &mut Draft<'_>, reason: Reason) {
-    let (heard, word) = (draft.is_heard(), &draft.egress_word);
-    let fine = word.0 == Verdict::True && word.1 == Reason::WaitingForAudio;
-    draft.egress_word = match (heard, fine) {
-        (true, true) | (false, true) => (word.0, word.1, reason.sentence()),
-        (true, false) => (Verdict::True, Reason::Active, reason.sentence()),
-        (false, false) => (Verdict::Unknown, reason, reason.sentence()),
+    let is_silent = matches!(draft.egress_word, (Verdict::True, Reason::WaitingForAudio, _));
+    let (verdict, word) = match (is_silent, draft.is_heard()) {
+        (true, _) => (Verdict::True, Reason::WaitingForAudio),
+        (false, true) => (Verdict::True, Reason::Active),
+        (false, false) => (Verdict::Unknown, reason),
     };
+    draft.egress_word = (verdict, word, reason.sentence());
 }
 
 /// Only the highest attempt may stay. Not waited for: a wedged egress takes 30 s to end and delays nothing.
@@ -207,11 +200,15 @@ fn broken_since(draft: &Draft<'_>, egress: &Egress) -> Option<Timestamp> {
     (report.hearing == Hearing::Nobody && draft.memory.heard >= egress.attempt).then_some(report.since)
 }
 
+/// The room as it was seen last, while that still gives the word.
+fn last_look<'a>(draft: &Draft<'a>) -> Option<&'a RoomView> {
+    draft.observed.livekit.room.get().filter(|view| draft.since(view.at) < LAST_LOOK_SECONDS)
+}
+
 /// Nothing is heard, and the look that says whether it should be is under way. The last one holds until then: a muted room
 /// is looked at every ten seconds, and its word does not change with each look.
 fn unheard(draft: &Draft<'_>, new: bool) -> (Verdict, Reason, String) {
-    let view = draft.observed.livekit.room.get().filter(|view| draft.since(view.at) < LAST_LOOK_SECONDS);
-    let muted = view.is_some_and(|view| view.room.is_none_or(|room| room.open_microphones == 0));
+    let muted = last_look(draft).is_some_and(|view| view.room.is_none_or(|room| room.open_microphones == 0));
     if muted {
         return (Verdict::True, Reason::WaitingForAudio, String::new());
     }
@@ -311,8 +308,7 @@ fn so_far(draft: &Draft<'_>) -> (Verdict, Reason, String) {
     if draft.memory.room_looks > 0 {
         return (Verdict::False, Reason::WaitingForRoom, Reason::WaitingForRoom.sentence());
     }
-    let view = draft.observed.livekit.room.get().filter(|view| draft.since(view.at) < LAST_LOOK_SECONDS);
-    let silent = view.and_then(|view| view.room).is_some_and(|room| room.open_microphones == 0);
+    let silent = last_look(draft).and_then(|view| view.room).is_some_and(|room| room.open_microphones == 0);
     if silent && failure::ended_with_silence(draft) {
         return (Verdict::True, Reason::WaitingForAudio, String::new());
     }

@@ -91,8 +91,8 @@ pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
     let deadline = draft.policy.cleanup_deadline_seconds;
     let late = draft.since(since) >= deadline;
     tell::ending(draft, ending.reason);
-    draft.wake_at(since + seconds(deadline));
     let until = since + seconds(deadline);
+    draft.wake_at(until);
     if !egresses_are_gone(draft, ending.reason) {
         let what = awaited(draft, until);
         tell::waits_for(draft, ending.reason, &what);

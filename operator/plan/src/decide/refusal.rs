@@ -8,7 +8,7 @@ use super::draft::Draft;
 use crate::backoff;
 use crate::memory::Refusal;
 use crate::observed::{PodState, Secrets, SpeechState};
-use crate::plan::Action;
+use crate::plan::{Action, Ask};
 use roomscribe_crds::condition::Verdict;
 use roomscribe_crds::reason::Reason;
 
@@ -31,7 +31,10 @@ pub(super) fn holds(draft: &mut Draft<'_>) -> bool {
     }
     draft.memory.intent = None;
     draft.wake_at(at);
-    if draft.live().is_empty() { true } else { watch_the_stop(draft) }
+    if !draft.live().is_empty() {
+        watch_the_stop(draft);
+    }
+    true
 }
 
 /// What was refused: another key or another spec is tried at once.
@@ -44,12 +47,11 @@ fn of(draft: &Draft<'_>) -> (u64, Option<i64>) {
 }
 
 /// A stop has no other answer than a listing.
-fn watch_the_stop(draft: &mut Draft<'_>) -> bool {
+fn watch_the_stop(draft: &mut Draft<'_>) {
     if draft.fresh_listing().is_none_or(|listing| draft.since(listing.at) >= 5) {
-        draft.ask(crate::plan::Ask::Egresses, Reason::Stopping);
+        draft.ask(Ask::Egresses, Reason::Stopping);
     }
     draft.wake_in(5);
-    true
 }
 
 fn note(draft: &mut Draft<'_>) {

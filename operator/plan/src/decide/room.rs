@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::gate;
 use crate::backoff::seconds;
-use crate::observed::{EgressState, Hearing, SpeechState};
+use crate::observed::{EgressState, SpeechState};
 use crate::plan::Ask;
 use roomscribe_crds::reason::Reason;
 
@@ -94,6 +94,5 @@ fn every(draft: &Draft<'_>) -> Option<i64> {
 /// Bytes arrive, and the newest look showed no open microphone: they are silence.
 pub(super) fn is_muted(draft: &Draft<'_>) -> bool {
     let room = draft.observed.livekit.room.get().and_then(|view| view.room);
-    matches!(draft.hearing(), Some(Hearing::Publishing(_)))
-        && room.is_some_and(|room| room.open_microphones == 0)
+    draft.is_heard() && room.is_some_and(|room| room.open_microphones == 0)
 }

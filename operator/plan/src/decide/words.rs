@@ -2,12 +2,9 @@
 
 use super::draft::Draft;
 use super::{refusal, worker};
-use crate::observed::{Hearing, Known, PodState, SpeechState};
+use crate::observed::{Known, PodState, SpeechState};
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
-
-/// A worker that has not answered for so long hangs.
-const BEGINNING_SECONDS: i64 = 10;
 
 pub(super) type Word = (Verdict, Reason, String);
 
@@ -28,18 +25,15 @@ pub(super) fn worker(draft: &Draft<'_>) -> Word {
         Some(PodState::Failed(reason)) => word(Verdict::False, *reason),
         Some(PodState::NodeLost) => word(Verdict::False, Reason::NodeLost),
         Some(PodState::NotListening) if draft.crash_loops() => word(Verdict::False, Reason::CrashLooping),
-        Some(PodState::NotListening) if hangs(draft) => word(Verdict::False, Reason::WorkerUnreachable),
+        // Its status port does not answer the kubelet: it hangs.
+        Some(PodState::NotListening) if draft.worker_had_time() => {
+            word(Verdict::False, Reason::WorkerUnreachable)
+        }
         Some(PodState::NotListening) if draft.pod().is_some_and(|pod| pod.last_exit.is_some()) => {
             word(Verdict::False, Reason::WorkerRestarting)
         }
         Some(PodState::NotListening | PodState::Done) | None => word(Verdict::False, Reason::PodPending),
     }
-}
-
-/// Its container runs and its status port does not answer the kubelet: a worker listens a second or two after it began.
-fn hangs(draft: &Draft<'_>) -> bool {
-    let started = draft.pod().and_then(|pod| pod.container_started_at);
-    started.is_some_and(|started| draft.since(started) >= BEGINNING_SECONDS)
 }
 
 /// Why the only pods are on their way out.
@@ -123,10 +117,7 @@ pub(super) fn ready(draft: &Draft<'_>, words: &[(ConditionType, Word); 4]) -> Wo
 
 /// Everything is up and nobody is heard. The worker closes a speech session that got nothing for a minute.
 fn is_silent(draft: &Draft<'_>, words: &[(ConditionType, Word); 4]) -> bool {
-    let nobody = match draft.hearing() {
-        Some(hearing) => !matches!(hearing, Hearing::Publishing(_)),
-        None => false,
-    };
+    let nobody = draft.hearing().is_some() && !draft.is_heard();
     let idle = words[3].1.1 == Reason::SpeechIdle;
     words[2].1.1 == Reason::WaitingForAudio || nobody || idle
 }
@@ -158,15 +149,12 @@ pub(super) fn unless_unasked(draft: &Draft<'_>, kind: ConditionType, new: Word) 
 
 fn former(draft: &Draft<'_>, kind: ConditionType) -> Option<Word> {
     let old = condition::find(&draft.observed.session.status.conditions, kind)?;
-    let reason = Reason::ALL.iter().find(|reason| reason.as_str() == old.reason)?;
-    let verdict = [Verdict::True, Verdict::False, Verdict::Unknown].into_iter();
-    let verdict = verdict.into_iter().find(|verdict| verdict.as_str() == old.status)?;
-    Some((verdict, *reason, old.message.clone()))
+    Some((Verdict::named(&old.status)?, Reason::named(&old.reason)?, old.message.clone()))
 }
 
 /// Why the session is not accepted.
 pub(super) fn refusal(draft: &Draft<'_>) -> Option<(Reason, String)> {
     let accepted = condition::find(&draft.status.conditions, ConditionType::Accepted)?;
-    let reason = Reason::ALL.iter().find(|reason| reason.as_str() == accepted.reason);
-    (accepted.status == "False").then(|| (*reason.unwrap_or(&Reason::Starting), accepted.message.clone()))
+    let reason = Reason::named(&accepted.reason).unwrap_or(Reason::Starting);
+    (accepted.status == "False").then(|| (reason, accepted.message.clone()))
 }
