@@ -1,5 +1,6 @@
 //! What this process holds of each session between rounds. Losing it costs time, never correctness.
 
+use crate::carry::Applied;
 use crate::credentials::Found;
 use crate::refusal::Refusal;
 use crate::workers::Polls;
@@ -23,6 +24,10 @@ pub struct Cell {
     pub polls: Polls,
     /// What the API server last refused to make.
     pub refused: Mutex<Option<Refusal>>,
+    /// The Secret as it was applied last.
+    pub secret: Mutex<Option<Applied>>,
+    /// The error that ended the newest round; the log says each once.
+    pub troubled: Mutex<Option<String>>,
     /// Its credentials, and when they were looked up.
     pub found: Mutex<Option<(Instant, Found)>>,
     /// Attempt and selection that were applied last, and when: a watch that lags does not make it again.

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use roomscribe_calls::Project;
 use roomscribe_crds::TranscriptionSession;
-use roomscribe_livekit::ApiError;
+use roomscribe_livekit::{ApiError, ErrorKind};
 use roomscribe_plan::collect::{self, Fate, Owned};
 use roomscribe_plan::{Egress, Listing};
 use std::collections::{HashMap, HashSet};
@@ -19,11 +19,12 @@ const FIRST: Duration = Duration::from_secs(2);
 
 /// Runs for ever.
 pub async fn run(context: Arc<Context>) {
+    let mut told = Told::default();
     tokio::time::sleep(FIRST).await;
     loop {
         if context.sessions.is_complete() {
             for (key, project) in context.vault.projects() {
-                collect(&context, &key, &project).await;
+                collect(&context, &mut told, &key, &project).await;
             }
             let alive: HashSet<String> =
                 context.sessions.all(|seen| Some(seen.facts.id.clone())).into_iter().collect();
@@ -34,24 +35,88 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-async fn collect(context: &Context, key: &str, project: &Project) {
+/// What the log has said already: a trouble that lasts is said once.
+#[derive(Default)]
+struct Told {
+    /// By project: why it cannot be listed.
+    unlisted: HashMap<String, ErrorKind>,
+    /// By project: egresses that are being stopped, and whether a stop has failed.
+    strays: HashMap<String, HashMap<String, bool>>,
+}
+
+impl Told {
+    fn unlisted(&mut self, key: &str, error: &ApiError) {
+        if self.unlisted.insert(key.to_owned(), error.kind) == Some(error.kind) {
+            return;
+        }
+        let livekit = url(key);
+        let what = "egresses that have outlived their session cannot be looked for";
+        match error.kind {
+            ErrorKind::CredentialsRefused => {
+                tracing::warn!(livekit, %error, "{what}: LiveKit refuses the key; mend apiKey and apiSecret of its Secret");
+            }
+            ErrorKind::Unreachable => {
+                tracing::warn!(livekit, %error, "{what}: LiveKit does not answer; check its url and the way there");
+            }
+            _ => {
+                tracing::warn!(livekit, %error, "{what}: LiveKit does not list them; it is asked every minute")
+            }
+        }
+    }
+
+    fn listed(&mut self, key: &str) {
+        if self.unlisted.remove(key).is_some() {
+            tracing::info!(livekit = url(key), "LiveKit lists its egresses again");
+        }
+    }
+
+    /// Those that nobody has spoken of yet. Forgets those that are not there any more.
+    fn news(&mut self, key: &str, orphans: &[&str]) -> HashSet<String> {
+        let strays = self.strays.entry(key.to_owned()).or_default();
+        strays.retain(|id, _| orphans.contains(&id.as_str()));
+        let new: HashSet<_> =
+            orphans.iter().filter(|id| !strays.contains_key(**id)).map(|id| (*id).to_owned()).collect();
+        strays.extend(new.iter().map(|id| (id.clone(), false)));
+        new
+    }
+
+    /// The first failure to stop this one.
+    fn fails_first(&mut self, key: &str, id: &str) -> bool {
+        let failed = self.strays.get_mut(key).and_then(|strays| strays.get_mut(id));
+        failed.is_some_and(|failed| !std::mem::replace(failed, true))
+    }
+}
+
+/// A project's key begins with its URL; the API key behind it is nobody's business.
+fn url(key: &str) -> &str {
+    key.split(' ').next().unwrap_or_default()
+}
+
+async fn collect(context: &Context, told: &mut Told, key: &str, project: &Project) {
     let (at, owned) = match project.all().await {
         Ok(listing) => listing,
         Err(error) => {
-            tracing::warn!(%error, "orphan egresses cannot be looked for; check LiveKit's URL and keys");
+            told.unlisted(key, &error);
             return tell(context, key, &error);
         }
     };
+    told.listed(key);
     let fates: HashMap<String, Fate> = context
         .sessions
         .all(|seen| Some((seen.facts.id.clone(), if seen.finished { Fate::Finished } else { Fate::Active })))
         .into_iter()
         .collect();
-    for id in collect::orphans(&owned, |session| fates.get(session).copied().unwrap_or(Fate::Gone)) {
+    let orphans = collect::orphans(&owned, |session| fates.get(session).copied().unwrap_or(Fate::Gone));
+    for id in told.news(key, &orphans) {
         tracing::warn!(egress = id, "an egress has outlived its session and is stopped");
         context.metrics.egress_strays_stopped.inc();
-        if let Err(error) = project.stop(id).await {
-            tracing::warn!(egress = id, %error, "it could not be stopped; it is tried again in a minute");
+    }
+    for id in orphans {
+        let stopped = project.stop(id).await;
+        if let Err(error) = stopped
+            && told.fails_first(key, id)
+        {
+            tracing::warn!(egress = id, %error, "LiveKit does not stop this egress; it is asked every minute. One whose machine has died stays in LiveKit's list, and sends nothing");
         }
     }
     feed(context, key, at, owned);
@@ -97,5 +162,26 @@ fn feed(context: &Context, key: &str, at: Timestamp, owned: Vec<Owned>) {
         if news {
             context.wakes.wake(object);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_egress_that_does_not_end_is_spoken_of_once_and_counted_once() {
+        let mut told = Told::default();
+        assert_eq!(told.news("p", &["EG_1"]), HashSet::from(["EG_1".to_owned()]));
+        assert!(told.fails_first("p", "EG_1"));
+        assert_eq!(told.news("p", &["EG_1"]), HashSet::new());
+        assert!(!told.fails_first("p", "EG_1"));
+        assert_eq!(told.news("p", &[]), HashSet::new());
+        assert_eq!(told.news("p", &["EG_1"]).len(), 1);
+    }
+
+    #[test]
+    fn a_project_is_named_by_its_url_alone() {
+        assert_eq!(url("https://lk.example.com APIkey"), "https://lk.example.com");
     }
 }

@@ -25,6 +25,8 @@ pub struct SeenPod {
     pub status_address: Option<String>,
     /// Address of its node.
     pub host_ip: Option<String>,
+    /// What of the spec it was made of.
+    pub made_of: Option<String>,
 }
 
 /// A session as others see it.
@@ -51,7 +53,7 @@ pub struct Context {
     /// The workers.
     pub http: reqwest::Client,
     /// What children are made from.
-    pub installation: Installation,
+    pub installation: Mutex<Arc<Installation>>,
     /// LiveKit projects and keys.
     pub vault: Vault,
     /// Per session.
@@ -77,6 +79,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// What children are made from, with the newest keys.
+    pub fn installation(&self) -> Arc<Installation> {
+        crate::cells::lock(&self.installation).clone()
+    }
+
     /// A session as room and queue see it. `project`: its LiveKit project, once its Secrets have been read.
     pub fn facts(&self, session: &TranscriptionSession, project: Option<&str>) -> Option<Facts> {
         let namespace = session.metadata.namespace.as_deref().unwrap_or_default();

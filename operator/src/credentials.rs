@@ -12,7 +12,7 @@ use roomscribe_plan::Secrets;
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// LiveKit projects that one operator keeps clients of; further sessions are told so.
 const MAX_PROJECTS: usize = 1000;
@@ -73,7 +73,7 @@ fn needs_key(api_url: &str) -> bool {
 
 /// Keeps one client per LiveKit project, so that all its sessions share one token bucket.
 pub struct Vault {
-    own: Own,
+    own: Mutex<Arc<Own>>,
     per_session: bool,
     install: String,
     tally: Tally,
@@ -90,13 +90,25 @@ fn key_of(livekit: &roomscribe_livekit::Credentials) -> String {
 impl Vault {
     /// `per_session`: Secrets of sessions may be read.
     pub fn new(own: Own, per_session: bool, install: String, tally: Tally) -> Self {
-        Self { own, per_session, install, tally, projects: Mutex::default() }
+        Self { own: Mutex::new(Arc::new(own)), per_session, install, tally, projects: Mutex::default() }
+    }
+
+    fn own(&self) -> Arc<Own> {
+        lock(&self.own).clone()
+    }
+
+    /// The installation's keys have changed. Nothing is asked with the old ones any more.
+    pub fn renew(&self, own: Own) {
+        let before = std::mem::replace(&mut *lock(&self.own), Arc::new(own));
+        if let Some(livekit) = &before.livekit {
+            lock(&self.projects).remove(&key_of(livekit));
+        }
     }
 
     /// Every project that has been used: for the collector.
     pub fn projects(&self) -> Vec<(String, Project)> {
         // The own one is there from the start: its orphans are looked for even when no session is left.
-        if let Some(livekit) = &self.own.livekit {
+        if let Some(livekit) = &self.own().livekit {
             let _ = self.project(livekit.clone());
         }
         lock(&self.projects).iter().map(|(key, (_, project))| (key.clone(), project.clone())).collect()
@@ -104,7 +116,7 @@ impl Vault {
 
     /// The project of sessions without livekitRef; empty when there is none.
     pub fn own_project(&self) -> String {
-        self.own.livekit.as_ref().map(key_of).unwrap_or_default()
+        self.own().livekit.as_ref().map(key_of).unwrap_or_default()
     }
 
     /// Does looking up need the API server?
@@ -125,9 +137,9 @@ impl Vault {
         let namespace = session.metadata.namespace.as_deref().unwrap_or_default();
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let mut version = DefaultHasher::new();
-        self.own.version.hash(&mut version);
+        self.own().version.hash(&mut version);
         let livekit = match &spec.livekit_ref {
-            None => self.own.livekit.clone(),
+            None => self.own().livekit.clone(),
             Some(reference) => match livekit(&secrets, &reference.name, &mut version).await? {
                 Ok(livekit) => Some(livekit),
                 Err(refused) => return Ok(Found::refused(refused)),
@@ -164,7 +176,7 @@ impl Vault {
         version: &mut DefaultHasher,
     ) -> Result<Option<Secrets>, Error> {
         let Some(reference) = &session.spec.speech.secret_ref else {
-            let lack = self.own.speech.lacks(session.spec.speech.api_url.as_deref());
+            let lack = self.own().speech.lacks(session.spec.speech.api_url.as_deref());
             return Ok(lack.map(|lack| Secrets::KeyMissing(lack.into())));
         };
         let secret = api::bounded("get a Secret", secrets.get_opt(&reference.name)).await?;
@@ -186,7 +198,7 @@ impl Vault {
         if projects.len() >= MAX_PROJECTS && !projects.contains_key(&key) {
             return Err(format!("fewer LiveKit projects: one operator serves at most {MAX_PROJECTS}"));
         }
-        let (rate, burst) = self.own.rate;
+        let (rate, burst) = self.own().rate;
         let client = roomscribe_livekit::Client::new(livekit)
             .map_err(|error| format!("a usable url: {}", error.message))?;
         let project = Project::new(client.with_rate(rate, burst), &self.install, self.tally.clone());

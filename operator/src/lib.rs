@@ -12,6 +12,7 @@
 //! | `credentials` | whose LiveKit project and speech key a session uses |
 //! | `workers` | one held long poll per worker |
 //! | `collector` | once a minute: egresses that have outlived their session |
+//! | `keys` | the installation's own keys from files, which change |
 //! | `leader` | one operator at a time |
 
 pub mod api;
@@ -23,7 +24,9 @@ pub mod context;
 pub mod credentials;
 pub mod http;
 pub mod index;
+pub mod keys;
 pub mod leader;
+pub mod listen;
 pub mod look;
 pub mod metrics;
 pub mod observe;

@@ -82,7 +82,7 @@ fn service(
         Known::Known(services) => {
             // Any node would do; the pod's own is one hop less.
             let node = pods.iter().max_by_key(|seen| seen.pod.attempt).and_then(|seen| seen.host_ip.clone());
-            let node = context.installation.ingest.node_port_host.clone().or(node);
+            let node = context.installation().ingest.node_port_host.clone().or(node);
             let ours = services.first();
             Known::Known(ours.and_then(|service| observe::service(service, &session.spec, node.as_deref())))
         }

@@ -19,10 +19,13 @@ fn main() -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return fail(SETTINGS, &format!("RUST_LOG: {error}; give a filter such as info")),
     };
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
-    if let Err(error) = args.check() {
-        return fail(SETTINGS, &error.to_string());
-    }
+    // The innermost span only: it names the session; kube's around it would say the same once more.
+    tracing_subscriber::fmt()
+        .json()
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(UNAVAILABLE, &error.to_string()),

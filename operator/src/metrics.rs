@@ -53,9 +53,9 @@ pub struct Metrics {
     pub start_seconds: Family<StepLabel, Histogram>,
     /// Starts by LiveKit's answer.
     pub egress_starts: Family<ResultLabel, Counter>,
-    /// Stops of egresses that were not the session's newest, or whose session is over.
+    /// Egresses that had outlived their session.
     pub egress_strays_stopped: Counter,
-    /// Cleanups that were given up at the deadline.
+    /// Cleanups that were given up: at the deadline, or by force.
     pub cleanup_abandoned: Counter,
     /// Calls to LiveKit.
     pub livekit_calls: Family<CallLabels, Counter>,
@@ -104,12 +104,12 @@ impl Metrics {
         registry.register("egress_starts", "Starts by LiveKit's answer", self.egress_starts.clone());
         registry.register(
             "egress_strays_stopped",
-            "Egresses stopped that were not their session's newest, or outlived it",
+            "Egresses stopped that had outlived their session",
             self.egress_strays_stopped.clone(),
         );
         registry.register(
             "cleanup_abandoned",
-            "Cleanups given up at the deadline",
+            "Cleanups given up at the deadline, or by force",
             self.cleanup_abandoned.clone(),
         );
         registry.register("livekit_api_requests", "Calls to LiveKit", self.livekit_calls.clone());

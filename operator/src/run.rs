@@ -107,6 +107,7 @@ fn pod(pod: &Pod) -> Option<Entry<SeenPod>> {
     let seen = SeenPod {
         pod: observe::pod(pod)?,
         status_address: ip.map(|ip| status_address(&ip)),
+        made_of: pod.annotations().get(names::MADE_OF).cloned(),
         host_ip: status.and_then(|status| status.host_ip.clone()),
     };
     Some(Entry { owner, name: pod.name_any(), fact: seen })

@@ -29,6 +29,12 @@ pub struct Args {
         value_name = "SECRET"
     )]
     pub livekit_api_secret: String,
+    /// File with the API key instead; a changed file is noticed.
+    #[arg(long, env = "LIVEKIT_API_KEY_FILE", value_name = "FILE")]
+    pub livekit_api_key_file: Option<PathBuf>,
+    /// File with the API secret instead; a changed file is noticed.
+    #[arg(long, env = "LIVEKIT_API_SECRET_FILE", value_name = "FILE")]
+    pub livekit_api_secret_file: Option<PathBuf>,
     /// Calls a second to one LiveKit project.
     #[arg(long, env = "LIVEKIT_RATE", default_value_t = 10.0, value_name = "CALLS")]
     pub livekit_rate: f64,
@@ -38,6 +44,9 @@ pub struct Args {
     /// Speech key of sessions without speech.secretRef; handed to their workers.
     #[arg(long, env = "GLADIA_API_KEY", hide_env_values = true, default_value = "", value_name = "KEY")]
     pub gladia_api_key: String,
+    /// File with the speech key instead; a changed file is noticed, and sessions whose key was refused recover.
+    #[arg(long, env = "GLADIA_API_KEY_FILE", value_name = "FILE")]
+    pub gladia_api_key_file: Option<PathBuf>,
     /// Base URL of the speech service.
     #[arg(long, env = "GLADIA_API_URL", default_value = "https://api.gladia.io", value_name = "URL")]
     pub gladia_api_url: String,
@@ -68,8 +77,12 @@ pub struct Args {
     /// Seconds that LiveKit may take to confirm that a session's egresses have ended, before the session is let go.
     #[arg(long, env = "CLEANUP_DEADLINE_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(i64).range(30..=86_400), value_name = "SECONDS")]
     pub cleanup_deadline_seconds: i64,
-    /// Health and metrics.
-    #[arg(long, env = "METRICS_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    /// Services of type LoadBalancer take node ports, two each; false where the load balancer reaches pods without them: the
+    /// default node port range ends at 1,384 sessions.
+    #[arg(long, env = "LOAD_BALANCER_NODE_PORTS", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub load_balancer_node_ports: bool,
+    /// Health and metrics; [::] is every address, IPv4 and IPv6, whichever of them the kernel has.
+    #[arg(long, env = "METRICS_LISTEN", default_value = "[::]:9090", value_name = "ADDRESS")]
     pub metrics_listen: SocketAddr,
     /// Name of the Lease.
     #[arg(long, env = "LEASE_NAME", default_value = "roomscribe-operator", value_name = "NAME")]
@@ -99,7 +112,7 @@ pub struct SettingError {
 }
 
 impl SettingError {
-    fn new(setting: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(setting: &'static str, detail: impl Into<String>) -> Self {
         Self { setting, detail: detail.into() }
     }
 }

@@ -1,25 +1,26 @@
 //! From settings to a running operator, and its end.
 
+use crate::cells::lock;
 use crate::children::{Hidden, IngestDefaults, Installation, LogSettings, SpeechDefaults, WorkerDefaults};
 use crate::context::Context;
 use crate::credentials::{Own, OwnSpeech, Vault, version_of};
 use crate::http::Shown;
 use crate::index::Index;
 use crate::leader::{Leader, LeaseSettings};
+use crate::listen::listen;
 use crate::metrics::{CallLabels, Metrics, ResultLabel};
 use crate::settings::{Args, Install};
 use crate::stream_key::InstallKey;
 use crate::wake::Router;
-use crate::{collector, http, run};
+use crate::{collector, http, keys, run};
 use anyhow::Context as _;
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use roomscribe_plan::Policy;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Rounds that are running may take so long once the process is asked to end.
@@ -38,18 +39,22 @@ pub enum End {
 ///
 /// # Errors
 /// When something that it needs cannot be had: the message says which setting or right to mend.
-pub async fn operate(args: Args, stop: impl Future<Output = ()>) -> anyhow::Result<End> {
+pub async fn operate(written: Args, stop: impl Future<Output = ()>) -> anyhow::Result<End> {
+    let args = keys::read(&written)?;
+    args.check()?;
     let install = args.install()?;
     let client = client().await?;
     let metrics = Metrics::default();
     let namespaces = namespaces(&args);
     let context = Arc::new(context(&args, &install, client.clone(), metrics.clone(), &namespaces)?);
-    let listener = TcpListener::bind(args.metrics_listen).await.with_context(|| {
+    let listener = listen(args.metrics_listen).with_context(|| {
         format!("METRICS_LISTEN: cannot listen on {}: choose another address", args.metrics_listen)
     })?;
     let (ending, ended) = watch::channel(false);
     let doors = tokio::spawn(http::serve(listener, shown(&context, &ended), told(ended.clone())));
+    let follower = tokio::spawn(keys::follow(context.clone(), written));
     let end = lead(&args, &context, &namespaces, ended, &ending, stop).await;
+    follower.abort();
     let _ = ending.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(2), doors).await;
     end
@@ -77,7 +82,7 @@ async fn lead(
         }
     }
     context.metrics.lease_held.set(1);
-    tracing::info!(install = context.installation.install, "leading: sessions are looked after");
+    tracing::info!(install = context.installation().install, "leading: sessions are looked after");
     let controllers = namespaces.iter().enumerate().map(|(watch, namespace)| {
         run::run(context.clone(), watch, namespace.clone(), args.concurrency, told(ended.clone()))
     });
@@ -136,7 +141,7 @@ fn context(
         recorder: Recorder::new(client.clone(), reporter),
         client,
         http,
-        installation: installation(args, install),
+        installation: Mutex::new(Arc::new(installation(args, install))),
         vault: Vault::new(own(args), args.credentials_per_session, install.id.clone(), tally(&metrics)),
         cells: Default::default(),
         pods: Index::of_watches(watches),
@@ -160,14 +165,31 @@ fn installation(args: &Args, install: &Install) -> Installation {
         install: install.id.clone(),
         key: InstallKey::new(install.key.clone()),
         worker,
-        speech: SpeechDefaults {
-            api_url: Some(args.gladia_api_url.clone()),
-            region: args.gladia_region.clone(),
-            api_key: Some(&args.gladia_api_key).filter(|key| !key.is_empty()).map(Hidden::new),
+        speech: speech(args),
+        ingest: IngestDefaults {
+            node_port_host: args.node_port_host.clone(),
+            load_balancer_node_ports: args.load_balancer_node_ports,
+            ..IngestDefaults::default()
         },
-        ingest: IngestDefaults { node_port_host: args.node_port_host.clone(), ..IngestDefaults::default() },
         log: LogSettings::default(),
     }
+}
+
+fn speech(args: &Args) -> SpeechDefaults {
+    SpeechDefaults {
+        api_url: Some(args.gladia_api_url.clone()),
+        region: args.gladia_region.clone(),
+        api_key: Some(&args.gladia_api_key).filter(|key| !key.is_empty()).map(Hidden::new),
+    }
+}
+
+/// The installation's keys have changed: every session that runs is planned again with them.
+pub(crate) fn renew(context: &Context, args: &Args) {
+    let renewed = Installation { speech: speech(args), ..context.installation().as_ref().clone() };
+    *lock(&context.installation) = Arc::new(renewed);
+    context.vault.renew(own(args));
+    let running = context.sessions.all(|seen| (!seen.finished).then(|| seen.object.clone()));
+    running.into_iter().for_each(|object| context.wakes.wake(object));
 }
 
 fn own(args: &Args) -> Own {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 /// How long the worker may hold its answer.
 const WAIT_SECONDS: u64 = 30;
@@ -56,7 +57,8 @@ impl Polls {
         for target in targets {
             if running.iter().all(|poll| poll.target != *target) {
                 let (http, target) = (http.clone(), target.clone());
-                let task = tokio::spawn(poll(http, target.clone(), self.heard.clone(), changed.clone()));
+                let polling = poll(http, target.clone(), self.heard.clone(), changed.clone());
+                let task = tokio::spawn(polling.in_current_span());
                 running.push(Poll { target, task });
             }
         }

@@ -299,6 +299,38 @@ fn annotations_outside_the_allow_list_are_left_out_and_named() {
 }
 
 #[test]
+fn a_load_balancer_takes_node_ports_as_kubernetes_does_unless_the_installation_says_no() {
+    let allocates = |installation: &Installation, exposure: &str| {
+        let session = session(json!({"ingest": {"exposure": exposure}}));
+        children::service(&session, installation, 1).spec.unwrap().allocate_load_balancer_node_ports
+    };
+    assert_eq!(allocates(&installation(), "LoadBalancer"), None);
+    let mut without = installation();
+    without.ingest.load_balancer_node_ports = false;
+    assert_eq!(allocates(&without, "LoadBalancer"), Some(false));
+    // Another type refuses the field.
+    assert_eq!(allocates(&without, "NodePort"), None);
+}
+
+#[test]
+fn a_publisher_finds_its_url_in_the_secret_s_keys_and_only_with_push() {
+    let push = |status: Value| {
+        let mut push = session(json!({"capture": {"mode": "Push"}}));
+        push.status = Some(serde_json::from_value(status).unwrap());
+        children::publisher(&push, &installation(), "rtmp.example.com", 1935)
+    };
+    let keys = push(json!({"attempt": 1}));
+    let text = |name: &str| String::from_utf8(keys[name].0.clone()).unwrap();
+    assert_eq!(text("server"), format!("rtmp://rtmp.example.com:1935/live/9f2c01ab/{ID}.1"));
+    // The example of the stream key's own tests.
+    assert_eq!(text("streamKey"), "kDXEPVQsPKZCGUCg1krvnw");
+    assert_eq!(text("url"), format!("{}/{}", text("server"), text("streamKey")));
+    // Before its first attempt there is no key.
+    assert!(push(json!({})).is_empty());
+    assert!(children::publisher(&plain(), &installation(), "rtmp.example.com", 1935).is_empty());
+}
+
+#[test]
 fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?}", with_nats());
     assert!(

@@ -1,6 +1,6 @@
 //! Pod, Service and Secret.
 
-use super::Round;
+use super::{Round, secret};
 use crate::api::{self, Error};
 use crate::cells::lock;
 use crate::children::{self, names};
@@ -43,22 +43,24 @@ pub(super) async fn ensure(round: &Round<'_>, attempt: u32, selects: u32) -> Res
 }
 
 async fn make(round: &Round<'_>, attempt: u32, selects: u32) -> Result<(), Error> {
-    let (session, installation) = (round.session.as_ref(), &round.context.installation);
+    let (session, installation) = (round.session.as_ref(), round.context.installation());
     let mut attempts: Vec<u32> =
         round.observed.cluster.pods.get().into_iter().flatten().map(|pod| pod.attempt).collect();
     let is_there = attempts.contains(&attempt);
     if !is_there {
         attempts.push(attempt);
         attempts.sort_unstable();
-        let secret: Secret = children::secret(session, installation, &attempts);
+        let secret = secret::desired(round, &attempts);
+        let kept = secret.clone();
         apply(round, "apply the session's Secret", secret).await?;
+        secret::applied(round, &kept);
     }
-    let service: Service = children::service(session, installation, selects);
+    let service: Service = children::service(session, &installation, selects);
     apply(round, "apply the session's Service", service).await?;
-    if is_there { Ok(()) } else { create_pod(round, children::pod(session, installation, attempt)).await }
+    if is_there { Ok(()) } else { create_pod(round, children::pod(session, &installation, attempt)).await }
 }
 
-async fn apply<K>(round: &Round<'_>, what: &'static str, object: K) -> Result<(), Error>
+pub(super) async fn apply<K>(round: &Round<'_>, what: &'static str, object: K) -> Result<(), Error>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone

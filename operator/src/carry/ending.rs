@@ -14,10 +14,9 @@ pub(super) async fn tell(round: &Round<'_>, reason: Reason) {
     let pods = round.context.pods.of(id);
     let attempt = round.observed.session.status.attempt.unwrap_or_default().into();
     let Some((pod, address)) = ender(pods.get().map_or(&[][..], Vec::as_slice), attempt) else { return };
-    let token = SessionSecret::derive(&round.context.installation.key, id).stop_token(id);
+    let token = SessionSecret::derive(&round.context.installation().key, id).stop_token(id);
     if let Err(error) = workers::stop(&round.context.http, address, &token, reason.as_str()).await {
         tracing::info!(
-            session = id,
             pod,
             reason = reason.as_str(),
             error,
@@ -62,6 +61,7 @@ mod tests {
             },
             status_address: Some(format!("10.0.0.{attempt}:9090")),
             host_ip: None,
+            made_of: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod children;
 mod ending;
+mod secret;
 mod session;
 mod spacing;
 mod tell;
@@ -11,12 +12,14 @@ use crate::cells::Cell;
 use crate::context::Context;
 use crate::credentials::Found;
 use crate::stream_key::{Ingest, rtmp_url};
+
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use roomscribe_calls::Order;
 use roomscribe_crds::TranscriptionSession;
 use roomscribe_crds::reason::Reason;
 use roomscribe_plan::{Action, Observed, Plan, Planned};
+pub use secret::Applied;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,14 +54,19 @@ impl Round<'_> {
                 }
             };
         }
-        self.cell.desk.adopt(plan.memory);
+        if later.is_none() {
+            tell::edits(&self, &plan).await;
+        }
+        self.cell.desk.adopt(plan.memory.clone());
         for planned in &plan.actions {
             // An event tells of a change of the status, and comes with it.
-            if later.is_none() || !matches!(planned.action, Action::Event { .. }) {
+            let due = later.is_none() || !matches!(planned.action, Action::Event { .. });
+            if due {
                 self.one(planned).await?;
             }
         }
-        Ok(later)
+        let kept = secret::keep(&self, &plan).await?;
+        Ok(later.into_iter().chain(kept).min())
     }
 
     async fn one(&mut self, planned: &Planned) -> Result<(), Error> {
@@ -90,13 +98,7 @@ impl Round<'_> {
                     self.livekit(action, *why);
                 }
             }
-            Action::StopEgress { .. } => {
-                if *why == Reason::Stalled {
-                    self.context.metrics.egress_strays_stopped.inc();
-                }
-                self.livekit(action, *why);
-            }
-            Action::Ask(_) => self.livekit(action, *why),
+            Action::StopEgress { .. } | Action::Ask(_) => self.livekit(action, *why),
         }
         Ok(())
     }
@@ -116,7 +118,7 @@ impl Round<'_> {
 
     fn urls(&self) -> Arc<dyn Fn(u32) -> Option<String> + Send + Sync> {
         let (install, key) =
-            (self.context.installation.install.clone(), self.context.installation.key.clone());
+            (self.context.installation().install.clone(), self.context.installation().key.clone());
         let (id, tls) = (self.observed.session.id.clone(), self.session.spec.ingest.tls.is_some());
         let service = self.observed.cluster.service.get().and_then(Option::as_ref);
         let address = service.and_then(|service| service.address.clone());

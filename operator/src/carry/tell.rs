@@ -2,10 +2,11 @@
 
 use super::Round;
 use crate::api;
+use crate::children;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
 use kube::runtime::events::{Event, EventType};
-use kube::{Resource, ResourceExt};
 use roomscribe_crds::condition::{self, ConditionType};
 use roomscribe_crds::reason::Reason;
 use roomscribe_plan::{EventKind, Plan};
@@ -15,10 +16,9 @@ const MAX_NOTE: usize = 1000;
 
 /// A log line and a Kubernetes event; one that cannot be written is no reason to stop.
 pub(super) async fn event(round: &Round<'_>, kind: EventKind, why: Reason, note: &str) {
-    let (namespace, name) = (round.namespace(), round.session.name_any());
     match kind {
-        EventKind::Normal => tracing::info!(namespace, name, reason = why.as_str(), "{note}"),
-        EventKind::Warning => tracing::warn!(namespace, name, reason = why.as_str(), "{note}"),
+        EventKind::Normal => tracing::info!(reason = why.as_str(), "{note}"),
+        EventKind::Warning => tracing::warn!(reason = why.as_str(), "{note}"),
     }
     let type_ = match kind {
         EventKind::Normal => EventType::Normal,
@@ -38,7 +38,30 @@ pub(super) async fn event(round: &Round<'_>, kind: EventKind, why: Reason, note:
     let reference: ObjectReference = round.session.object_ref(&());
     let call = async { round.context.recorder.publish(&event, &reference).await };
     if let Err(error) = api::bounded("write an event", call).await {
-        tracing::warn!(session = round.observed.session.id, reason = why.as_str(), %error, "an event could not be written");
+        tracing::warn!(reason = why.as_str(), %error, "an event could not be written");
+    }
+}
+
+/// What people should know of a spec that is new: each generation is told of once, with the status that names it.
+pub(super) async fn edits(round: &Round<'_>, plan: &Plan) {
+    let session = &round.observed.session;
+    let before = session.status.observed_generation;
+    if before == session.generation || plan.status.observed_generation != session.generation {
+        return;
+    }
+    let installation = round.context.installation();
+    let left_out = children::refused_annotations(&round.session, &installation);
+    if before.is_none() && !left_out.is_empty() {
+        let note = format!("{}: {}", Reason::AnnotationsLeftOut.sentence(), left_out.join(", "));
+        event(round, EventKind::Warning, Reason::AnnotationsLeftOut, &note).await;
+    }
+    let pods = round.context.pods.of(&session.id);
+    let newest = pods.get().and_then(|pods| pods.iter().max_by_key(|seen| seen.pod.attempt));
+    let made_of = newest.and_then(|seen| seen.made_of.as_deref()).unwrap_or_default();
+    let waiting = children::for_the_next_pod(made_of, &round.session);
+    if !waiting.is_empty() && plan.status.completed_at.is_none() {
+        let note = format!("From the worker's next pod on: {}", waiting.join(", "));
+        event(round, EventKind::Normal, Reason::NextPod, &note).await;
     }
 }
 

@@ -114,6 +114,8 @@ pub struct IngestDefaults {
     pub annotation_prefixes: Vec<String>,
     /// With exposure NodePort: a host that reaches the nodes; `None`: the IP address of the pod's node.
     pub node_port_host: Option<String>,
+    /// Services of type LoadBalancer take node ports, two each. Many load balancers reach pods without them.
+    pub load_balancer_node_ports: bool,
 }
 
 impl Default for IngestDefaults {
@@ -122,6 +124,7 @@ impl Default for IngestDefaults {
             annotations: BTreeMap::new(),
             annotation_prefixes: CLOUD_PREFIXES.iter().map(|prefix| (*prefix).to_owned()).collect(),
             node_port_host: None,
+            load_balancer_node_ports: true,
         }
     }
 }

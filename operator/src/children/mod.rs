@@ -3,6 +3,7 @@
 //! A pod is made once and never applied again with another spec (most of a pod's spec cannot be changed); Secret and
 //! Service are applied whenever their pod is.
 
+mod edits;
 mod installation;
 pub mod names;
 mod pod;
@@ -10,11 +11,12 @@ mod secret;
 mod service;
 mod session_file;
 
+pub use edits::{for_the_next_pod, made_of};
 pub use installation::{
     IngestDefaults, Installation, LogSettings, Secret as Hidden, SpeechDefaults, WorkerDefaults,
 };
 pub use pod::pod;
-pub use secret::{same_url, secret};
+pub use secret::{publisher, same_url, secret};
 pub use service::{refused_annotations, service};
 pub use session_file::session_file;
 

@@ -11,6 +11,8 @@ pub const SESSION_LABEL: &str = "roomscribe.io/session-uid";
 pub const ATTEMPT_LABEL: &str = "roomscribe.io/attempt";
 /// `ingest.keyGeneration` that a pod was made for.
 pub const KEY_GENERATION: &str = "roomscribe.io/key-generation";
+/// Digests of the parts of the spec that a pod reads only when it is made.
+pub const MADE_OF: &str = "roomscribe.io/made-of";
 /// `Move` or `Never`: PodDisruptionBudgets select by it.
 pub const DISRUPTION_LABEL: &str = "roomscribe.io/disruption";
 /// Set to `true` by somebody who wants the resource gone whatever LiveKit says.

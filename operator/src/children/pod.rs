@@ -32,6 +32,7 @@ pub fn pod(session: &TranscriptionSession, installation: &Installation, attempt:
     labels.insert(names::DISRUPTION_LABEL.to_owned(), format!("{:?}", worker.disruption));
     let mut annotations = worker.pod_annotations.clone();
     annotations.insert(names::KEY_GENERATION.to_owned(), session.spec.ingest.key_generation.to_string());
+    annotations.insert(names::MADE_OF.to_owned(), super::made_of(session));
     annotations.extend(disruption(worker.disruption, installation));
     Pod {
         metadata: names::metadata(session, names::pod(session, attempt), labels, annotations),

@@ -2,8 +2,9 @@
 
 use super::installation::Installation;
 use super::{names, session_file};
+use crate::stream_key::{Ingest, rtmp_url};
 use k8s_openapi::api::core::v1::Secret;
-use roomscribe_crds::TranscriptionSession;
+use roomscribe_crds::{CaptureMode, TranscriptionSession};
 use std::collections::BTreeMap;
 
 /// Key of the speech service's API key.
@@ -42,6 +43,27 @@ pub fn secret(session: &TranscriptionSession, installation: &Installation, attem
         ),
         ..Secret::default()
     }
+}
+
+/// With capture Push: where a publisher sends its RTMP, for people and encoders: `url` is `server/streamKey`. The attempt in
+/// it is the stream key's, and stays when a pod is replaced. Empty with every other mode: LiveKit is told by us.
+pub fn publisher(
+    session: &TranscriptionSession,
+    installation: &Installation,
+    host: &str,
+    port: u16,
+) -> BTreeMap<String, k8s_openapi::ByteString> {
+    let attempt = session.status.as_ref().and_then(|status| u32::try_from(status.attempt?).ok());
+    let (CaptureMode::Push, Some(attempt)) = (session.spec.capture.mode, attempt) else {
+        return BTreeMap::new();
+    };
+    let ingest = Ingest { tls: session.spec.ingest.tls.is_some(), host, port };
+    let url = rtmp_url(ingest, &installation.install, &installation.key, names::id(session), attempt);
+    let (server, key) = url.rsplit_once('/').unwrap_or_default();
+    [("server", server), ("streamKey", key), ("url", url.as_str())]
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), k8s_openapi::ByteString(text.as_bytes().to_vec())))
+        .collect()
 }
 
 /// The installation's key, where it is the session's too. It goes to the installation's own speech service only: whoever

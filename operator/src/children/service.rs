@@ -14,12 +14,12 @@ pub fn service(session: &TranscriptionSession, installation: &Installation, sele
     let name = names::shared(session);
     Service {
         metadata: names::metadata(session, name, labels, annotations(session, installation)),
-        spec: Some(spec(session, selects)),
+        spec: Some(spec(session, installation, selects)),
         ..Service::default()
     }
 }
 
-fn spec(session: &TranscriptionSession, selects: u32) -> ServiceSpec {
+fn spec(session: &TranscriptionSession, installation: &Installation, selects: u32) -> ServiceSpec {
     let ingest = &session.spec.ingest;
     let kind = match ingest.exposure {
         Exposure::LoadBalancer => "LoadBalancer",
@@ -36,6 +36,11 @@ fn spec(session: &TranscriptionSession, selects: u32) -> ServiceSpec {
         // `Local` keeps the publisher's address, but a pod on another node is found only after the load balancer's health
         // check: longer than an egress tries (30 s).
         external_traffic_policy: from_outside.then(|| "Cluster".into()),
+        // Two node ports a session end the default range (30000–32767) at 1,384 sessions. `None` leaves Kubernetes' default,
+        // true: a load balancer that needs them would reach nobody without.
+        allocate_load_balancer_node_ports: (ingest.exposure == Exposure::LoadBalancer
+            && !installation.ingest.load_balancer_node_ports)
+            .then_some(false),
         load_balancer_class: ingest.load_balancer_class.clone(),
         load_balancer_source_ranges: (!ingest.source_ranges.is_empty()).then(|| ingest.source_ranges.clone()),
         ..ServiceSpec::default()

@@ -83,6 +83,7 @@ fn address_timed_out(draft: &Draft<'_>) -> bool {
 pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
     let session = &draft.observed.session;
     if session.force_finalize && session.deleted_at.is_some() {
+        forced(draft);
         return draft.act(Action::RemoveFinalizer, ending.reason);
     }
     let now = draft.now;
@@ -155,6 +156,24 @@ fn egresses_are_gone(draft: &mut Draft<'_>, why: Reason) -> bool {
         draft.ask(Ask::Egresses, why);
     }
     nothing_live == Some(true) && !calling && !draft.start_is_unknown()
+}
+
+/// Somebody has asked to let the resource go whatever LiveKit says: what may still be running is named.
+fn forced(draft: &mut Draft<'_>) {
+    let named = draft.status.egresses.iter().filter(|record| record.ended_at.is_none());
+    let mut ids: Vec<_> = named.map(|record| record.id.clone()).collect();
+    ids.extend(draft.live().iter().map(|egress| egress.id.clone()));
+    ids.sort();
+    ids.dedup();
+    let unknown = draft.start_is_unknown();
+    if (ids.is_empty() && !unknown) || std::mem::replace(&mut draft.memory.abandoned, true) {
+        return;
+    }
+    let what = if ids.is_empty() { "a start that LiveKit did not answer".to_owned() } else { ids.join(", ") };
+    let note = format!(
+        "Let go by force: nobody has confirmed that the egress has ended ({what}). Stop it in LiveKit; with pod and Service gone it ends by itself"
+    );
+    draft.act(Action::Event { kind: EventKind::Warning, note }, Reason::EgressCleanupAbandoned);
 }
 
 fn abandon(draft: &mut Draft<'_>) {

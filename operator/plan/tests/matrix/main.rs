@@ -351,6 +351,24 @@ fn a_delete_while_livekit_is_down_gives_up_at_its_deadline_and_says_so() {
 }
 
 #[test]
+fn a_session_that_is_let_go_by_force_names_the_egress_that_nobody_has_seen_end_first_and_once() {
+    let scene =
+        || Scene::new().attempt(1, 1000).deleted(10).forced().listed_at(-600, vec![active("EG_a", 1)]);
+    let plan = scene().plan();
+    let told = |plan: &Plan| {
+        plan.actions.iter().position(|planned| {
+            planned.why == Reason::EgressCleanupAbandoned
+                && matches!(&planned.action, Action::Event { kind: EventKind::Warning, note } if note.contains("EG_a"))
+        })
+    };
+    let let_go = plan.actions.iter().position(|planned| planned.action == Action::RemoveFinalizer);
+    assert!(told(&plan).is_some() && told(&plan) < let_go, "{:?}", plan.actions);
+    assert_eq!(told(&scene().after(&plan).plan()), None);
+    let nothing = Scene::new().deleted(10).forced().listed(vec![]).plan();
+    assert!(nothing.actions.iter().all(|planned| planned.why != Reason::EgressCleanupAbandoned));
+}
+
+#[test]
 fn a_session_that_is_never_ready_gives_up_at_its_start_deadline() {
     let plan = Scene::new().pod(1).no_room().listed(vec![]).later(601).plan();
     assert_eq!(reason(&plan, ConditionType::Succeeded), "StartDeadlineExceeded");

@@ -65,6 +65,11 @@ impl Scene {
         })
     }
 
+    /// Somebody wants it gone whatever LiveKit says.
+    pub(crate) fn forced(self) -> Self {
+        self.with(|seen| seen.session.force_finalize = true)
+    }
+
     /// The process is another one.
     pub(crate) fn taken_over(self) -> Self {
         self.remembering(|memory| *memory = Memory::default())

@@ -6,6 +6,7 @@
     reason = "test support: clippy knows tests only by their attribute"
 )]
 
+mod children;
 mod crashes;
 mod credentials;
 mod exposure;

@@ -28,6 +28,7 @@ async fn a_session_becomes_ready_with_one_egress_and_its_deletion_leaves_nothing
     world.until_gone("standup").await;
     assert_eq!(live(&livekit, None), []);
     assert_eq!(world.children().await, Vec::<String>::new());
+    assert_eq!(world.ends(), ["ts-standup-1: Stopped"]);
     assert_eq!(operator.stop().await.unwrap(), Some(0));
 }
 
@@ -43,6 +44,7 @@ async fn a_stopped_session_ends_and_is_removed_when_its_time_is_over() {
     world.until_condition("standup", ConditionType::Succeeded, "True", "Stopped").await;
     assert_eq!(live(&livekit, None), []);
     assert_eq!(world.children().await, Vec::<String>::new());
+    assert_eq!(world.ends(), ["ts-standup-1: Stopped"]);
     let events = world.events("standup").await;
     assert!(events.iter().any(|event| event.starts_with("Stopped")), "{events:?}");
     world.until_gone("standup").await;

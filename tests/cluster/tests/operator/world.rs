@@ -201,6 +201,11 @@ impl World {
         self.sessions.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 
+    /// What workers here were told at `POST /stop`, oldest first, as `pod: reason`.
+    pub(crate) fn ends(&self) -> Vec<String> {
+        self.kubelet.ends().into_iter().map(|end| format!("{}: {}", end.pod, end.reason)).collect()
+    }
+
     /// Names of what the operator has made here: pods, services and secrets.
     pub(crate) async fn children(&self) -> Vec<String> {
         let listed = self
