@@ -101,6 +101,8 @@ reasons! {
     MaxDuration: "Ended at `limits.maxDurationSeconds`.", "Make a new session, or raise the limit.";
     StartDeadlineExceeded: "Gave up: not up within `limits.startDeadlineSeconds`.", "Read the other conditions for the cause, then make a new session.";
     AttemptsExhausted: "Gave up: every way to get audio failed.", "Read the other conditions for the cause, then make a new session.";
+    NextPod: "What was changed in the spec holds from the worker's next pod on (an event only; it names the fields).", "Nothing, or delete the worker pod: another takes over, and the audio of a few seconds is lost.";
+    AnnotationsLeftOut: "Annotations of `ingest.annotations` that this installation does not allow are not on the Service (an event only; it names them).", "Use annotations of a cloud load balancer: see docs/operator.md for those that are.";
     EgressCleanupAbandoned: "LiveKit did not confirm the stop before the deadline; with pod and Service gone the egress ends by itself.", "Check LiveKit; the egress id is in the event.";
 }
 

@@ -130,7 +130,8 @@ pub struct Ingest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub load_balancer_class: Option<String>,
-    /// Annotations of the Service, for the cloud's load balancer; those that the installation does not allow are left out.
+    /// Annotations of the Service, for the cloud's load balancer; those that the installation does not allow are left out,
+    /// and an event names them.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,

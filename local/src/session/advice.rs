@@ -29,7 +29,7 @@ pub(super) fn news(reason: Reason, said: &str, place: &Place) -> String {
 /// The name of a reason here: a pod is nothing that anybody has seen.
 pub(super) fn name(reason: Reason) -> &'static str {
     match reason {
-        Reason::PodPending => Reason::Starting.as_str(),
+        Reason::PodPending | Reason::NextPod => Reason::Starting.as_str(),
         reason => reason.as_str(),
     }
 }
@@ -90,6 +90,8 @@ fn fixed(reason: Reason) -> Option<&'static str> {
         | Reason::PerSessionCredentialsDisabled
         | Reason::ConcurrencyLimited
         | Reason::Unschedulable
+        | Reason::NextPod
+        | Reason::AnnotationsLeftOut
         | Reason::QuotaExceeded
         | Reason::Refused
         | Reason::ImagePullFailed
