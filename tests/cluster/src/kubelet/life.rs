@@ -117,6 +117,11 @@ impl Life {
         matches!(self.phase, Phase::Running | Phase::Ready)
     }
 
+    /// The container began once.
+    pub(super) fn has_run(&self) -> bool {
+        self.started_at.is_some()
+    }
+
     /// When something comes by itself.
     pub(super) fn due(&self) -> Option<Timestamp> {
         self.next.map(|(at, _)| at)
@@ -236,6 +241,11 @@ impl Life {
             }
             Phase::Running | Phase::Ready | Phase::Lost => {
                 ("Running", json!({"running": {"startedAt": self.started_at.map(seconds)}}))
+            }
+            // It ran before: the pod's phase stays.
+            Phase::Waiting if self.config_error.is_some() => {
+                let message = self.config_error.as_deref();
+                ("Running", json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}}))
             }
             Phase::Waiting => {
                 let message = "back-off 10s restarting failed container";
@@ -381,6 +391,21 @@ mod tests {
         assert_eq!((ready(&status), pod.runs()), ("False", false));
         assert_eq!(live(&mut pod, 100.0), [(11.0, Phase::Running), (12.0, Phase::Ready)]);
         assert_eq!(pod.status().unwrap()["containerStatuses"][0]["restartCount"], 1);
+    }
+
+    #[test]
+    fn a_container_that_comes_back_without_its_secret_says_so_and_waits_for_it() {
+        let mut pod = life(&fixed());
+        live(&mut pod, 10.0);
+        pod.exit(1, at(10.0));
+        pod.lacks_secret(Some("secret \"ts-monday\" not found".into()), at(11.0));
+        let status = pod.status().unwrap();
+        let waiting = &status["containerStatuses"][0]["state"]["waiting"];
+        assert_eq!(
+            (&status["phase"], &waiting["reason"]),
+            (&json!("Running"), &json!("CreateContainerConfigError"))
+        );
+        assert_eq!(live(&mut pod, 100.0), [(12.0, Phase::Running), (13.0, Phase::Ready)]);
     }
 
     #[test]

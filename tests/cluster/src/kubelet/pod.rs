@@ -129,7 +129,9 @@ impl Actor {
                 }
                 Phase::Running if !self.life.runs() => match self.secrets().await? {
                     Secrets::Ready(secret) => {
-                        self.handle.set_secret(secret);
+                        if secret.is_some() || !self.life.has_run() {
+                            self.handle.set_secret(secret);
+                        }
                         self.life.advance(now);
                     }
                     Secrets::NoVolume => self.life.lacks_secret(None, now),
@@ -237,7 +239,8 @@ impl Actor {
         Err(Gone)
     }
 
-    /// The Secrets that the pod names.
+    /// The Secrets that the pod names. A pod that has run keeps its volumes as they were mounted; variables are read for every
+    /// container anew.
     async fn secrets(&self) -> Result<Secrets, Gone> {
         let secrets: Api<Secret> = Api::namespaced(self.world.client.clone(), &self.handle.namespace);
         let wanted = wanted(&self.pod);
@@ -258,6 +261,7 @@ impl Actor {
                     session_file = keys::secret(&value.0);
                 }
                 (_, Some(_)) => {}
+                (_, None) if path.is_some() && self.life.has_run() => {}
                 (_, None) if path.is_some() => return Ok(Secrets::NoVolume),
                 (None, None) => return Ok(Secrets::NoVariable(format!("secret \"{name}\" not found"))),
                 (Some(_), None) => {
