@@ -13,14 +13,17 @@ pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// As in a container, but for `claims`: our pods have no resource claims.
+/// As in a container, but for `claims`: our pods have no resource claims. A quantity may be a whole number without quotes.
 pub(crate) fn resources(_: &mut SchemaGenerator) -> Schema {
     let quantities = |description: &str| {
         json_schema!({
             "type": "object",
             "description": description,
             "maxProperties": 16,
-            "additionalProperties": {"type": "string", "maxLength": 64},
+            "additionalProperties": {
+                "x-kubernetes-int-or-string": true,
+                "maxLength": 64,
+            },
         })
     };
     json_schema!({

@@ -336,12 +336,12 @@ pub enum Disruption {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Worker {
-    /// Requests and limits, as text (`cpu: "1"`, `memory: 64Mi`); absent values: the operator's defaults.
+    /// Requests and limits (`cpu: 100m`, `memory: 64Mi`; whole numbers with or without quotes); absent values: the operator's defaults.
     #[serde(default)]
     #[schemars(schema_with = "schemas::resources")]
     #[x_kube(
-        validation = ("(!has(self.requests) || self.requests.all(name, isQuantity(self.requests[name]) && !quantity(self.requests[name]).isLessThan(quantity('0')))) && (!has(self.limits) || self.limits.all(name, isQuantity(self.limits[name]) && !quantity(self.limits[name]).isLessThan(quantity('0'))))", "worker.resources: write quantities as Kubernetes does, such as 100m of cpu and 64Mi of memory"),
-        validation = ("!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || !isQuantity(self.requests[name]) || !isQuantity(self.limits[name]) || quantity(self.requests[name]).compareTo(quantity(self.limits[name])) <= 0)", "worker.resources: a limit must be at least its request: raise the limit, or lower the request"),
+        validation = ("(!has(self.requests) || self.requests.all(name, isQuantity(string(self.requests[name])) && !quantity(string(self.requests[name])).isLessThan(quantity('0')))) && (!has(self.limits) || self.limits.all(name, isQuantity(string(self.limits[name])) && !quantity(string(self.limits[name])).isLessThan(quantity('0'))))", "worker.resources: write quantities as Kubernetes does, such as 100m of cpu and 64Mi of memory"),
+        validation = ("!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || !isQuantity(string(self.requests[name])) || !isQuantity(string(self.limits[name])) || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)", "worker.resources: a limit must be at least its request: raise the limit, or lower the request"),
     )]
     pub resources: ResourceRequirements,
     /// Labels that the node must have.
