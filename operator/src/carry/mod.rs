@@ -12,7 +12,6 @@ use crate::cells::Cell;
 use crate::context::Context;
 use crate::credentials::Found;
 use crate::stream_key::{Ingest, rtmp_url};
-
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use roomscribe_calls::Order;
@@ -60,8 +59,7 @@ impl Round<'_> {
         self.cell.desk.adopt(plan.memory.clone());
         for planned in &plan.actions {
             // An event tells of a change of the status, and comes with it.
-            let due = later.is_none() || !matches!(planned.action, Action::Event { .. });
-            if due {
+            if later.is_none() || !matches!(planned.action, Action::Event { .. }) {
                 self.one(planned).await?;
             }
         }

@@ -3,7 +3,8 @@
 use crate::cells::{Cell, lock};
 use roomscribe_crds::TranscriptionSessionStatus;
 use roomscribe_crds::condition::{self, ConditionType};
-use roomscribe_plan::Plan;
+use roomscribe_crds::reason::Reason;
+use roomscribe_plan::{Action, Plan};
 use std::time::Duration;
 
 /// Between two writes of words.
@@ -11,7 +12,7 @@ const SPACING: Duration = Duration::from_secs(1);
 
 /// How long the write of this plan's status may still wait; `None`: it is due, or there is nothing to write.
 pub(super) fn later(cell: &Cell, before: &TranscriptionSessionStatus, plan: &Plan) -> Option<Duration> {
-    if plan.status == *before || !is_words(before, &plan.status) {
+    if plan.status == *before || !is_words(before, &plan.status) || gives_up(plan) {
         return None;
     }
     let wrote_at = *lock(&cell.wrote_at);
@@ -30,14 +31,20 @@ fn is_words(before: &TranscriptionSessionStatus, after: &TranscriptionSessionSta
         && [ConditionType::Accepted, ConditionType::Ready, ConditionType::Succeeded].into_iter().all(same)
 }
 
+/// The plan's memory says that this was told: it is told once, and does not come again with later words.
+fn gives_up(plan: &Plan) -> bool {
+    plan.actions.iter().any(|planned| {
+        planned.why == Reason::EgressCleanupAbandoned && matches!(planned.action, Action::Event { .. })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
     use roomscribe_crds::condition::Verdict;
-    use roomscribe_crds::reason::Reason;
-    use roomscribe_plan::Memory;
+    use roomscribe_plan::{EventKind, Memory, Planned};
     use std::time::Instant;
 
     fn status(ready: Verdict, reason: Reason) -> TranscriptionSessionStatus {
@@ -62,6 +69,20 @@ mod tests {
         assert_eq!(later(&cell, &before, &plan(status(Verdict::True, Reason::Ready))), None);
         let intent = TranscriptionSessionStatus { attempt: Some(1), ..words };
         assert_eq!(later(&cell, &before, &plan(intent)), None);
+    }
+
+    #[test]
+    fn an_egress_that_is_given_up_is_told_at_once() {
+        let cell = Cell::default();
+        *lock(&cell.wrote_at) = Some(Instant::now());
+        let before = status(Verdict::False, Reason::PodPending);
+        let mut plan = plan(status(Verdict::False, Reason::Stopped));
+        assert!(later(&cell, &before, &plan).is_some());
+        plan.actions.push(Planned {
+            action: Action::Event { kind: EventKind::Warning, note: String::new() },
+            why: Reason::EgressCleanupAbandoned,
+        });
+        assert_eq!(later(&cell, &before, &plan), None);
     }
 
     #[test]
