@@ -77,8 +77,8 @@ deny: ## licences, sources, banned and duplicate crates
 	@$(NEED) cargo cc cargo-deny
 	@PATH="$(ROOMSCRIBE_CACHE)/tools/bin:$$PATH" $(STAGE) "cargo deny" cargo deny --locked check bans licenses sources
 
-bench: ## ratios against peers, into docs/benchmarks.{json,md}
-	@$(NEED) cargo cc ffmpeg node npm
+bench: cluster-build ## ratios against peers, into docs/benchmarks.{json,md}
+	@$(NEED) cargo cc ffmpeg node npm openssl unshare setpriv
 	@tests/load/bench.sh
 
 fuzz: ## every fuzz target for T seconds each (T=60)

@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# Everything that `make bench` measures, into docs/benchmarks.{json,md}: about 10 minutes after the build.
-# usage: bench.sh [--quick] [stage...]   stages: ingest sessions fanout log. A run of some stages, or a quick one, prints
-# its results and leaves docs/ alone.
+# Everything that `make bench` measures, into docs/benchmarks.{json,md}: about 25 minutes after the build.
+# usage: bench.sh [--quick | --keep] [stage...]   stages: ingest sessions fanout log operator. A run of some stages, or a
+# quick one, prints its results and leaves docs/ alone; with --keep they replace what docs/ has of these stages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cache=${ROOMSCRIBE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/roomscribe}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 programs=$CARGO_TARGET_DIR/release
 kind=full
-if [ "${1:-}" = --quick ]; then kind=quick; shift; fi
+case ${1:-} in --quick | --keep) kind=${1#--}; shift ;; esac
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(log fanout ingest sessions)
-if [ $kind = quick ]; then runs=1 window=15 many=10 few=8 open=2; else runs=3 window=60 many=20 few=30 open=6; fi
+if [ ${#stages[@]} -eq 0 ]; then
+    [ $kind != keep ] || { echo "bench.sh: --keep needs stages; without them, everything is measured again" >&2; exit 64; }
+    stages=(log fanout ingest sessions operator)
+fi
+runs=3 window=60 many=20 few=30 open=6 crowd=(--sessions 1000 --sessions 5000)
+if [ $kind = quick ]; then runs=1 window=15 many=10 few=8 open=2 crowd=(--sessions 200 --rest 15); fi
 
 results=$(mktemp -d)
 child=""
@@ -42,7 +46,13 @@ for tool in taskset setpriv timeout; do
     command -v $tool >/dev/null || { echo "missing: $tool. Install util-linux and coreutils." >&2; exit 69; }
 done
 say "build (release)"
-cargo build --release --locked -p roomscribe -p roomscribe-worker -p roomscribe-load >&2
+case " ${stages[*]} " in
+    *" operator "*)
+        cargo build --release --locked -p roomscribe-operator --bin roomscribe-operator -p roomscribe-cluster --bin bench_operator --bin fake_kubelet >&2 ;;
+esac
+packages=(-p roomscribe-load)
+[ "${stages[*]}" = operator ] || packages+=(-p roomscribe -p roomscribe-worker)
+cargo build --release --locked "${packages[@]}" >&2
 
 peers="$cache/bench-$(cat tests/load/peers/* | sha256sum | cut -c1-16)"
 if [ ! -e "$peers/ready" ]; then
@@ -66,11 +76,13 @@ for name in "${stages[@]}"; do
         fanout) stage fanout 400 "${generator[@]}" "$programs/bench_fanout" "${where[@]}" --runs $runs --seconds $open ;;
         ingest) stage ingest 600 "$programs/bench_ingest" "${where[@]}" --audio $audio --runs $runs --seconds $window ;;
         sessions) stage sessions 180 "$programs/bench_sessions" "${where[@]}" --audio $audio --sessions $many --seconds $few ;;
-        *) echo "bench.sh: $name is not a stage: ingest sessions fanout log" >&2; exit 64 ;;
+        # Thousands of connections in one process.
+        operator) ulimit -n "$(ulimit -Hn)"; stage operator 2400 "$programs/bench_operator" "${crowd[@]}" ;;
+        *) echo "bench.sh: $name is not a stage: ingest sessions fanout log operator" >&2; exit 64 ;;
     esac
 done
 
 docs=docs
-if [ $kind = quick ] || [ $# -gt 0 ]; then docs=$results; fi
+if [ $kind = quick ] || { [ $kind = full ] && [ $# -gt 0 ]; }; then docs=$results; fi
 "$programs/bench_report" --results "$results" --peers "$peers" --profile tests/load/profile.md --docs "$docs" --kind $kind --load "$load" >&2
 if [ $docs = docs ]; then say "written: docs/benchmarks.json, docs/benchmarks.md"; else cat "$results/benchmarks.json"; fi

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Creations under way at a time.
 const CREATORS: usize = 16;
+/// Every so many are told of.
+const TOLD: usize = 500;
 /// Steps in the order in which they come.
 const STEPS: [ConditionType; 4] = [
     ConditionType::WorkerReady,
@@ -41,6 +43,8 @@ pub struct Scale {
     pub writes: BTreeMap<String, f64>,
     /// Writes in `steady_seconds` after that.
     pub steady_writes: u64,
+    /// CPU seconds of the operator in that time.
+    pub steady_cpu_seconds: f64,
     /// Length of the look at rest.
     pub steady_seconds: u64,
     /// Memory of the operator before and with all sessions, MB.
@@ -64,19 +68,30 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// Creates so many sessions, waits until all are ready, rests, and deletes them. The rooms are named as the sessions:
+/// How many, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Sessions.
+    pub count: usize,
+    /// For all of them to become ready, and for all to go.
+    pub patience: Duration,
+    /// How long to count writes at rest.
+    pub look: Duration,
+}
+
+/// Creates the sessions, waits until all are ready, rests, and deletes them. The rooms are named as the sessions:
 /// `scale-<n>`; somebody must be in each.
 ///
 /// # Errors
-/// Something does not come in `patience`; with how far it was.
+/// Something does not come in time; with how far it was.
 pub async fn run(
     api: &ApiServer,
     operator: &Operator,
     user: &str,
     namespace: &str,
-    count: usize,
-    patience: Duration,
+    wanted: Wanted,
 ) -> anyhow::Result<Scale> {
+    let Wanted { count, patience, look } = wanted;
     let client = api.client().await?;
     let pid = operator.pid().context("the operator has ended")?;
     let (before, first) = (resident(pid)?, api.requests(user)?);
@@ -89,7 +104,7 @@ pub async fn run(
     let all_ready_seconds = begun.elapsed().as_secs_f64();
     let until_ready = api.requests(user)?.since(&first);
     let (with, cpu_seconds) = (resident(pid)?, cpu_seconds(pid)? - cpu);
-    let (steady_writes, steady_seconds) = rest(api, user).await?;
+    let (steady_writes, steady_cpu_seconds) = rest(api, user, pid, look).await?;
     let deleting = Instant::now();
     delete(&client, namespace, patience).await?;
     Ok(Scale {
@@ -100,7 +115,8 @@ pub async fn run(
         writes_per_session: until_ready.writes() as f64 / count as f64,
         writes: by_kind(&until_ready, count),
         steady_writes,
-        steady_seconds,
+        steady_cpu_seconds,
+        steady_seconds: look.as_secs(),
         megabytes: (before, with),
         megabytes_per_thousand: (with - before) * 1000.0 / count as f64,
         cpu_seconds,
@@ -137,9 +153,15 @@ async fn watch(client: Client, namespace: String, count: usize, patience: Durati
     while ready < count {
         let left = patience.saturating_sub(begun.elapsed());
         let next = tokio::time::timeout(left, events.next()).await;
-        let session = next
-            .with_context(|| format!("{ready} of {count} ready after {patience:?}"))?
-            .context("the watch ended")??;
+        let next = next.with_context(|| format!("{ready} of {count} ready after {patience:?}"))?;
+        let session = match next.context("the watch ended")? {
+            Ok(session) => session,
+            Err(error) => {
+                // It begins again with a list, which shows all steps so far; a server that starts forgets old versions.
+                tracing::info!(%error, "the watch begins again");
+                continue;
+            }
+        };
         let conditions = session.status.as_ref().map_or(&[][..], |status| &status.conditions);
         let steps = seen.entry(session.name_any()).or_default();
         for step in STEPS {
@@ -149,16 +171,20 @@ async fn watch(client: Client, namespace: String, count: usize, patience: Durati
             };
             // The operator's own time of the change, to the nanosecond.
             let first = steps.insert(step.as_str(), condition.last_transition_time.0).is_none();
-            ready += usize::from(first && step == ConditionType::Ready);
+            if first && step == ConditionType::Ready {
+                ready += 1;
+                if ready % TOLD == 0 {
+                    tracing::info!(seconds = begun.elapsed().as_secs(), "{ready} of {count} ready");
+                }
+            }
         }
     }
     Ok(seen)
 }
 
-/// Waits for the writes that follow from becoming ready, then counts for a while.
-async fn rest(api: &ApiServer, user: &str) -> anyhow::Result<(u64, u64)> {
+/// Waits for the writes that follow from becoming ready, then counts for a while: writes and CPU seconds.
+async fn rest(api: &ApiServer, user: &str, pid: u32, look: Duration) -> anyhow::Result<(u64, f64)> {
     const QUIET: Duration = Duration::from_secs(5);
-    const LOOK: Duration = Duration::from_secs(15);
     let begun = Instant::now();
     let mut before = api.requests(user)?;
     loop {
@@ -171,8 +197,9 @@ async fn rest(api: &ApiServer, user: &str) -> anyhow::Result<(u64, u64)> {
         before = now;
         ensure!(begun.elapsed() < Duration::from_secs(120), "the operator goes on writing: {before}");
     }
-    tokio::time::sleep(LOOK).await;
-    Ok((api.requests(user)?.since(&before).writes(), LOOK.as_secs()))
+    let cpu = cpu_seconds(pid)?;
+    tokio::time::sleep(look).await;
+    Ok((api.requests(user)?.since(&before).writes(), cpu_seconds(pid)? - cpu))
 }
 
 async fn delete(client: &Client, namespace: &str, patience: Duration) -> anyhow::Result<()> {

@@ -1,162 +1,12 @@
 //! Turns the stages' results into what `docs/benchmarks.json` and `docs/benchmarks.md` say. Pure: names of ratios are
-//! promises, so they stand here once.
+//! promises, so they stand once, in `ratios`.
 
-use crate::stats::round;
+mod crowd;
+mod ratios;
+
+use ratios::RATIOS;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
-
-/// A number with a name that stays.
-struct Ratio {
-    name: &'static str,
-    meaning: &'static str,
-    aim: Option<Aim>,
-    of: Of,
-}
-
-enum Aim {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-/// JSON pointers into the results.
-enum Of {
-    /// The value itself.
-    Value(&'static str),
-    /// First over second.
-    Quotient(&'static str, &'static str),
-}
-
-const OURS_CPU: &str = "/ingest/roomscribe/cpuSecondsPerHour/median";
-const OURS_MEMORY: &str = "/ingest/roomscribe/peakMegabytes/median";
-
-const RATIOS: &[Ratio] = &[
-    Ratio {
-        name: "ingest.cpuVsNodeMediaServer",
-        meaning: "CPU of node-media-server and the ffmpeg that pulls from it, over ours",
-        aim: Some(Aim::AtLeast(10.0)),
-        of: Of::Quotient("/ingest/nodeMediaServerAndFfmpeg/cpuSecondsPerHour/median", OURS_CPU),
-    },
-    Ratio {
-        name: "ingest.memoryVsNodeMediaServer",
-        meaning: "peak memory of those two, over ours",
-        aim: Some(Aim::AtLeast(20.0)),
-        of: Of::Quotient("/ingest/nodeMediaServerAndFfmpeg/peakMegabytes/median", OURS_MEMORY),
-    },
-    Ratio {
-        name: "ingest.cpuVsFfmpegListen",
-        meaning: "CPU of `ffmpeg -listen 1` alone, over ours",
-        aim: None,
-        of: Of::Quotient("/ingest/ffmpegListen/cpuSecondsPerHour/median", OURS_CPU),
-    },
-    Ratio {
-        name: "ingest.memoryVsFfmpegListen",
-        meaning: "peak memory of `ffmpeg -listen 1` alone, over ours",
-        aim: None,
-        of: Of::Quotient("/ingest/ffmpegListen/peakMegabytes/median", OURS_MEMORY),
-    },
-    Ratio {
-        name: "ingest.firstPcmSeconds",
-        meaning: "publisher's TCP connection → first audio frame at the speech service",
-        aim: Some(Aim::AtMost(0.2)),
-        of: Of::Value("/ingest/firstPcmSeconds/roomscribe/median"),
-    },
-    Ratio {
-        name: "ingest.firstPcmVsNodeMediaServer",
-        meaning: "first PCM of node-media-server and ffmpeg, over ours",
-        aim: None,
-        of: Of::Quotient(
-            "/ingest/firstPcmSeconds/nodeMediaServerAndFfmpeg/median",
-            "/ingest/firstPcmSeconds/roomscribe/median",
-        ),
-    },
-    Ratio {
-        name: "ingest.firstFinalSeconds",
-        meaning: "publisher's TCP connection → first final in the log",
-        aim: None,
-        of: Of::Value("/ingest/firstFinalSeconds/median"),
-    },
-    Ratio {
-        name: "sessions.cpuSecondsPerSessionHour",
-        meaning: "CPU-seconds per session and hour, many sessions in one process",
-        aim: None,
-        of: Of::Value("/sessions/cpuSecondsPerSessionHour"),
-    },
-    Ratio {
-        name: "sessions.megabytesPerSession",
-        meaning: "memory that each of them adds, MB",
-        aim: None,
-        of: Of::Value("/sessions/megabytesPerSession"),
-    },
-    Ratio {
-        name: "fanout.deliveriesVsWs",
-        meaning: "deliveries per core-second, ours over `ws`, 2 messages in flight",
-        aim: Some(Aim::AtLeast(1.4)),
-        of: Of::Quotient(
-            "/fanout/roomscribe/closedLoop2/deliveriesPerCoreSecond/median",
-            "/fanout/ws/closedLoop2/deliveriesPerCoreSecond/median",
-        ),
-    },
-    Ratio {
-        name: "fanout.burstDeliveriesVsWs",
-        meaning: "the same with 16 in flight",
-        aim: None,
-        of: Of::Quotient(
-            "/fanout/roomscribe/closedLoop16/deliveriesPerCoreSecond/median",
-            "/fanout/ws/closedLoop16/deliveriesPerCoreSecond/median",
-        ),
-    },
-    Ratio {
-        name: "fanout.p99VsWs",
-        meaning: "p99 latency of `ws` over ours, 20 messages a second",
-        aim: None,
-        of: Of::Quotient(
-            "/fanout/ws/openLoop20PerSecond/p99Ms/median",
-            "/fanout/roomscribe/openLoop20PerSecond/p99Ms/median",
-        ),
-    },
-    Ratio {
-        name: "fanout.p99Ms",
-        meaning: "our p99 latency there, ms",
-        aim: None,
-        of: Of::Value("/fanout/roomscribe/openLoop20PerSecond/p99Ms/median"),
-    },
-    Ratio {
-        name: "fanout.idleViewerBytes",
-        meaning: "resident memory of the server per idle viewer, bytes",
-        aim: Some(Aim::AtMost(8192.0)),
-        of: Of::Value("/fanout/roomscribe/idleViewerBytes/median"),
-    },
-    Ratio {
-        name: "fanout.idleViewerVsWs",
-        meaning: "memory per idle viewer of `ws`, over ours",
-        aim: None,
-        of: Of::Quotient("/fanout/ws/idleViewerBytes/median", "/fanout/roomscribe/idleViewerBytes/median"),
-    },
-    Ratio {
-        name: "log.oneWriterVsPlainFsync",
-        meaning: "durable appends a second of one session, over a plain write + fdatasync loop",
-        aim: None,
-        of: Of::Value("/log/oneWriterVsPlainFsync"),
-    },
-    Ratio {
-        name: "log.manySessionsVsPlainManyThreads",
-        meaning: "the same of 64 sessions, over 64 plain threads",
-        aim: None,
-        of: Of::Value("/log/manySessionsVsPlainManyThreads"),
-    },
-    Ratio {
-        name: "log.pipelinedVsPlainFsync",
-        meaning: "appends of one session with 32 under way, over one plain loop",
-        aim: None,
-        of: Of::Value("/log/pipelinedVsPlainFsync"),
-    },
-    Ratio {
-        name: "log.replayMs",
-        meaning: "a new process opens a session of 10,000 finals and reads them all, ms",
-        aim: None,
-        of: Of::Value("/log/replayMs"),
-    },
-];
 
 /// The JSON document: `about` (machine, versions, date, commit), every ratio, every aim, every result.
 pub fn document(about: Value, results: Map<String, Value>) -> Value {
@@ -173,33 +23,25 @@ pub fn document(about: Value, results: Map<String, Value>) -> Value {
     json!({"v": 1, "about": about, "ratios": ratios, "aims": aims, "results": results})
 }
 
-impl Ratio {
-    /// `None` when its stage did not run.
-    fn value(&self, results: &Value) -> Option<f64> {
-        let number = |pointer| results.pointer(pointer).and_then(Value::as_f64);
-        let value = match self.of {
-            Of::Value(of) => number(of)?,
-            Of::Quotient(over, under) => number(over)? / number(under).filter(|under| *under > 0.0)?,
-        };
-        Some(round(value))
-    }
-}
-
-impl Aim {
-    fn describe(&self, value: f64) -> Value {
-        match self {
-            Self::AtLeast(least) => json!({"atLeast": least, "met": value >= *least}),
-            Self::AtMost(most) => json!({"atMost": most, "met": value <= *most}),
+/// What a run of some stages adds to the document of a whole run: their results replace the old ones, `about.later` says
+/// when they ran, everything else stays. `Err` says why it cannot: numbers of one page come from one machine.
+///
+/// # Errors
+/// The document is of another machine.
+pub fn merge(kept: &Value, about: &Value, results: Map<String, Value>) -> Result<Value, String> {
+    for key in ["cpu", "cores", "memoryGigabytes"] {
+        let (then, now) = (&kept["about"]["machine"][key], &about["machine"][key]);
+        if then != now {
+            return Err(format!("{key} was {then} and is {now}: run the whole bench on this machine"));
         }
     }
-
-    fn text(&self, value: f64) -> String {
-        let (sign, aim, met) = match self {
-            Self::AtLeast(least) => ("≥", least, value >= *least),
-            Self::AtMost(most) => ("≤", most, value <= *most),
-        };
-        format!("{sign} {aim}: {}", if met { "met" } else { "**not met**" })
+    let mut merged = kept["about"].clone();
+    let mut all = kept["results"].as_object().cloned().unwrap_or_default();
+    for (stage, result) in results {
+        merged["later"][&stage] = about["run"].clone();
+        all.insert(stage, result);
     }
+    Ok(document(merged, all))
 }
 
 /// The page for people. `profile` is Markdown that is put at its end as it is.
@@ -210,6 +52,9 @@ pub fn page(document: &Value, profile: &str) -> String {
         // Writing into a String cannot fail.
         let _ = writeln!(page, "- {name}: {}", sentence(&about[key]));
     }
+    for (stage, run) in about["later"].as_object().into_iter().flatten() {
+        let _ = writeln!(page, "- Run of `{stage}` alone, later: {}", sentence(run));
+    }
     page.push_str("\n## Ratios\n\n| name | value | aim | what it is |\n|---|---|---|---|\n");
     for ratio in RATIOS {
         let Some(value) = document["ratios"][ratio.name].as_f64() else { continue };
@@ -218,7 +63,10 @@ pub fn page(document: &Value, profile: &str) -> String {
     }
     for (key, title, text) in SECTIONS.iter().filter(|(key, ..)| !document["results"][*key].is_null()) {
         let _ = writeln!(page, "\n## {title}\n\n{text}\n");
-        table(&mut page, &document["results"][key]);
+        match *key {
+            "operator" => crowd::table(&mut page, &document["results"][key]),
+            _ => table(&mut page, &document["results"][key]),
+        }
     }
     page.push('\n');
     page.push_str(profile);
@@ -255,6 +103,7 @@ const SECTIONS: &[(&str, &str, &str)] = &[
         "Log",
         "Appends of 300-byte finals with fdatasync before the answer, beside plain loops on the same disk; replay of 10,000 finals.",
     ),
+    ("operator", "Operator", crowd::TEXT),
 ];
 
 /// `a: 1, b: 2` of an object.
@@ -295,6 +144,7 @@ fn cell(value: &Value) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test support")]
 mod tests {
     use super::*;
 
@@ -326,6 +176,21 @@ mod tests {
         assert_eq!(document["ratios"]["fanout.deliveriesVsWs"], Value::Null);
         let page = page(&document, "");
         assert!(!page.contains("`fanout.deliveriesVsWs`") && !page.contains("## Fan-out"), "{page}");
+    }
+
+    #[test]
+    fn a_run_of_one_stage_replaces_its_results_and_keeps_the_others() {
+        let about = |cores, commit| json!({"machine": {"cores": cores}, "run": {"commit": commit}});
+        let whole = document(about(2, "one"), results());
+        let operator = Map::from_iter([("operator".to_owned(), json!({"1000": {"allReadySeconds": 60.0}}))]);
+        let merged = merge(&whole, &about(2, "two"), operator.clone()).unwrap();
+        assert_eq!(merged["results"]["ingest"], whole["results"]["ingest"]);
+        assert_eq!(merged["ratios"]["ingest.cpuVsNodeMediaServer"], 12.0);
+        assert_eq!(merged["ratios"]["operator.secondsTo1000Ready"], 60.0);
+        assert_eq!(merged["about"]["run"]["commit"], "one");
+        assert_eq!(merged["about"]["later"]["operator"]["commit"], "two");
+        assert!(page(&merged, "").contains("- Run of `operator` alone, later: commit two"));
+        assert!(merge(&whole, &about(8, "two"), operator).unwrap_err().starts_with("cores was 2 and is 8"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A thousand sessions at once.
 
 use crate::world::{World, api, join, livekit};
-use roomscribe_cluster::scale;
+use roomscribe_cluster::scale::{self, Wanted};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -15,8 +15,8 @@ async fn a_thousand_sessions_become_ready_and_then_cost_no_write() {
     }
     let world = World::new(api().await, &livekit.url()).await;
     let operator = world.operator_with(&[("LIVEKIT_RATE", "500"), ("LIVEKIT_BURST", "500")]).await;
-    let patience = Duration::from_secs(300);
-    let run = scale::run(world.api, &operator, &world.user, &world.namespace, count, patience).await.unwrap();
+    let wanted = Wanted { count, patience: Duration::from_secs(300), look: Duration::from_secs(15) };
+    let run = scale::run(world.api, &operator, &world.user, &world.namespace, wanted).await.unwrap();
     println!("{}", serde_json::to_string_pretty(&run).unwrap());
 
     assert_eq!((run.steady_writes, crate::world::live(&livekit, None).len()), (0, 0));

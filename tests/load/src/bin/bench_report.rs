@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use roomscribe_load::report::{document, page};
+use roomscribe_load::report::{document, merge, page};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ struct Args {
     /// Folder to write to.
     #[arg(long)]
     docs: PathBuf,
-    /// Said of the run: `full` or `quick`.
+    /// Said of the run: `full`, `quick` or `keep`. With `keep`, results that are not in the folder stay as `--docs` has them.
     #[arg(long)]
     kind: String,
     /// Minutes of load average before the run began.
@@ -34,15 +34,22 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut results = Map::new();
-    for stage in ["ingest", "sessions", "fanout", "log"] {
+    for stage in ["ingest", "sessions", "fanout", "log", "operator"] {
         let Ok(text) = fs::read_to_string(args.results.join(format!("{stage}.json"))) else { continue };
         let result: Map<String, Value> =
             serde_json::from_str(&text).with_context(|| format!("{stage}.json"))?;
         results.extend(result);
     }
-    let document = document(about(&args)?, results);
+    let (file, about) = (args.docs.join("benchmarks.json"), about(&args)?);
+    let document = match args.kind.as_str() {
+        "keep" => {
+            let kept = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            merge(&serde_json::from_str(&kept)?, &about, results).map_err(anyhow::Error::msg)?
+        }
+        _ => document(about, results),
+    };
     let profile = fs::read_to_string(&args.profile).unwrap_or_default();
-    fs::write(args.docs.join("benchmarks.json"), format!("{document:#}\n"))?;
+    fs::write(file, format!("{document:#}\n"))?;
     fs::write(args.docs.join("benchmarks.md"), page(&document, &profile))?;
     for (name, value) in document["ratios"].as_object().into_iter().flatten() {
         println!("{name:<40} {value}");
