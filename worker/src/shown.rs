@@ -36,6 +36,7 @@ fn differs(before: &Report, after: &Report) -> bool {
         || before.speech != after.speech
         || before.last_error != after.last_error
         || publisher(before) != publisher(after)
+        || (before.media_ms == 0) != (after.media_ms == 0)
 }
 
 #[cfg(test)]
@@ -64,10 +65,11 @@ mod tests {
     }
 
     #[test]
-    fn audio_that_merely_goes_on_wakes_no_poll() {
+    fn the_first_audio_wakes_a_poll_and_audio_that_merely_goes_on_does_not() {
         let before = Report { version: 7, ..Report::default() };
-        let later = Report { media_ms: 100, ..Report::default() };
-        let shown = show(&later, Shell::default(), &before);
-        assert_eq!((shown.version, shown.media_ms), (7, 100));
+        let first = show(&Report { media_ms: 100, ..Report::default() }, Shell::default(), &before);
+        assert_eq!((first.version, first.media_ms), (8, 100));
+        let later = show(&Report { media_ms: 200, ..Report::default() }, Shell::default(), &first);
+        assert_eq!((later.version, later.media_ms), (8, 200));
     }
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Creations under way at a time.
 const CREATORS: usize = 16;
+/// Of a creation that got no answer.
+const TRIES: u32 = 5;
 /// Every so many are told of.
 const TOLD: usize = 500;
 /// Steps in the order in which they come.
@@ -43,6 +45,8 @@ pub struct Scale {
     pub writes: BTreeMap<String, f64>,
     /// Writes in `steady_seconds` after that.
     pub steady_writes: u64,
+    /// The same by verb and resource, per session.
+    pub steady_by_kind: BTreeMap<String, f64>,
     /// CPU seconds of the operator in that time.
     pub steady_cpu_seconds: f64,
     /// Length of the look at rest.
@@ -104,9 +108,9 @@ pub async fn run(
     let all_ready_seconds = begun.elapsed().as_secs_f64();
     let until_ready = api.requests(user)?.since(&first);
     let (with, cpu_seconds) = (resident(pid)?, cpu_seconds(pid)? - cpu);
-    let (steady_writes, steady_cpu_seconds) = rest(api, user, pid, look).await?;
+    let (at_rest, steady_cpu_seconds) = rest(api, user, pid, look).await?;
     let deleting = Instant::now();
-    delete(&client, namespace, patience).await?;
+    delete(&client, namespace, count, patience).await?;
     Ok(Scale {
         sessions: count,
         all_ready_seconds,
@@ -114,7 +118,8 @@ pub async fn run(
         steps: spreads(&created, &seen),
         writes_per_session: until_ready.writes() as f64 / count as f64,
         writes: by_kind(&until_ready, count),
-        steady_writes,
+        steady_writes: at_rest.writes(),
+        steady_by_kind: by_kind(&at_rest, count),
         steady_cpu_seconds,
         steady_seconds: look.as_secs(),
         megabytes: (before, with),
@@ -135,11 +140,29 @@ async fn create(
         async move {
             let name = format!("scale-{number}");
             let session = TranscriptionSession::new(&name, TranscriptionSessionSpec::for_room(&name));
-            api.create(&PostParams::default(), &session).await?;
+            create_one(&api, &session).await.with_context(|| format!("create {name}"))?;
             anyhow::Ok((name, Timestamp::now()))
         }
     });
     made.buffer_unordered(CREATORS).try_collect().await
+}
+
+/// A server under this load closes connections now and then: it is asked again, and what it has is what was asked for.
+async fn create_one(api: &Api<TranscriptionSession>, session: &TranscriptionSession) -> anyhow::Result<()> {
+    let mut tries = 0;
+    loop {
+        match api.create(&PostParams::default(), session).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if tries > 0 && status.is_already_exists() => return Ok(()),
+            Err(error @ kube::Error::Api(_)) => return Err(error.into()),
+            Err(error) if tries == TRIES => return Err(error.into()),
+            Err(error) => {
+                tracing::info!(%error, "again");
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
 }
 
 type Seen = HashMap<String, BTreeMap<&'static str, Timestamp>>;
@@ -183,7 +206,7 @@ async fn watch(client: Client, namespace: String, count: usize, patience: Durati
 }
 
 /// Waits for the writes that follow from becoming ready, then counts for a while: writes and CPU seconds.
-async fn rest(api: &ApiServer, user: &str, pid: u32, look: Duration) -> anyhow::Result<(u64, f64)> {
+async fn rest(api: &ApiServer, user: &str, pid: u32, look: Duration) -> anyhow::Result<(Requests, f64)> {
     const QUIET: Duration = Duration::from_secs(5);
     let begun = Instant::now();
     let mut before = api.requests(user)?;
@@ -199,18 +222,31 @@ async fn rest(api: &ApiServer, user: &str, pid: u32, look: Duration) -> anyhow::
     }
     let cpu = cpu_seconds(pid)?;
     tokio::time::sleep(look).await;
-    Ok((api.requests(user)?.since(&before).writes(), cpu_seconds(pid)? - cpu))
+    Ok((api.requests(user)?.since(&before), cpu_seconds(pid)? - cpu))
 }
 
-async fn delete(client: &Client, namespace: &str, patience: Duration) -> anyhow::Result<()> {
+async fn delete(client: &Client, namespace: &str, count: usize, patience: Duration) -> anyhow::Result<()> {
     let api: Api<TranscriptionSession> = Api::namespaced(client.clone(), namespace);
-    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
     let begun = Instant::now();
+    let mut is_asked = false;
     loop {
-        let left = api.list_metadata(&ListParams::default()).await?.items.len();
-        if left == 0 {
-            return Ok(());
-        }
+        // A server under this load gives no answer now and then; then it is asked again.
+        let asked = async {
+            if !is_asked {
+                api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+                is_asked = true;
+            }
+            Ok(api.list_metadata(&ListParams::default()).await?.items.len())
+        };
+        let left = match asked.await {
+            Ok(0) => return Ok(()),
+            Ok(left) => left,
+            Err(error @ kube::Error::Api(_)) => return Err(error.into()),
+            Err(error) => {
+                tracing::info!(%error, "again");
+                count
+            }
+        };
         ensure!(begun.elapsed() < patience, "{left} sessions are still there after {patience:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

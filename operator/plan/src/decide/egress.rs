@@ -27,6 +27,9 @@ const STOP_AGAIN_SECONDS: i64 = 35;
 /// LiveKit is asked again so often while it fails; while audio flows, less.
 const TROUBLED_SECONDS: i64 = 5;
 const TROUBLED_AND_HEARD_SECONDS: i64 = 30;
+/// For so long after its start, LiveKit's newer word on a heard egress is looked for, this often.
+const CONFIRM_SECONDS: i64 = 20;
+const CONFIRM_AGAIN_SECONDS: i64 = 2;
 
 /// Pod and load balancer cost money, so a new session's are not made before LiveKit has answered once.
 pub(super) fn livekit_has_answered(draft: &mut Draft<'_>) -> bool {
@@ -142,6 +145,7 @@ fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>
         let word = if room::is_muted(draft) { Reason::WaitingForAudio } else { Reason::Active };
         draft.egress_word = (Verdict::True, word, String::new());
         draft.memory.replaced = None;
+        confirm(draft, egress);
         return move_if_leaving(draft, egress, listening);
     }
     if draft.start_is_unknown() {
@@ -233,6 +237,19 @@ fn restarted_since(draft: &Draft<'_>, egress: &Egress, listening: Option<Listeni
     let restarted = listening.pod.restarts > 0
         && listening.pod.container_started_at.is_some_and(|started| started > begun);
     newer_pod || restarted
+}
+
+/// It is heard, so it plays, and LiveKit's word is older than that: the newer one follows soon, not with the next long look.
+fn confirm(draft: &mut Draft<'_>, egress: &Egress) {
+    let begun = egress.started_at.is_some_and(|started| draft.since(started) < CONFIRM_SECONDS);
+    if egress.state != EgressState::Starting || !begun {
+        return;
+    }
+    let looked_at = draft.observed.livekit.egresses.get().map(|listing| listing.at);
+    if looked_at.is_none_or(|at| draft.since(at) >= CONFIRM_AGAIN_SECONDS) {
+        draft.ask(Ask::Egresses, Reason::Active);
+    }
+    draft.wake_in(CONFIRM_AGAIN_SECONDS);
 }
 
 /// A healthy egress whose worker must leave is pointed at the new worker by one UpdateStream.

@@ -186,3 +186,18 @@ fn an_egress_that_was_heard_and_that_livekit_has_forgotten_is_not_looked_for() {
     };
     assert_eq!((attempt(0), attempt(1)), (Some(1), Some(2)));
 }
+
+#[test]
+fn an_egress_that_is_heard_before_livekit_calls_it_active_is_looked_at_again_after_two_seconds() {
+    let plan = |state: EgressState, started: i64, looked: i64| {
+        let egress = Egress { state, started_at: Some(at(started)), ..active("EG_a", 1) };
+        Scene::new().pod(1).room(1).attempt(1, 30).listed_at(looked, vec![egress]).hearing(1).plan()
+    };
+    let asks = |plan: &Plan| does(plan, |action| *action == Action::Ask(Ask::Egresses));
+    let (young, looked_now) = (plan(EgressState::Starting, -3, -2), plan(EgressState::Starting, -3, -1));
+    assert!(asks(&young) && !asks(&looked_now));
+    assert!(looked_now.wake_at.unwrap() <= at(2));
+    assert!(!asks(&plan(EgressState::Active, -3, -2)));
+    // A LiveKit that never says so is not asked for ever.
+    assert!(!asks(&plan(EgressState::Starting, -20, -2)));
+}

@@ -100,9 +100,12 @@ impl Worker {
             return false;
         };
         publish.last_byte = now;
+        let before = self.media_ms;
         self.media_ms += u64::from(timestamp.saturating_sub(self.heard));
         self.heard = timestamp.max(self.heard);
-        self.version += u64::from(std::mem::replace(&mut self.is_silent, false));
+        let is_first = before == 0 && self.media_ms > 0;
+        let was_silent = std::mem::replace(&mut self.is_silent, false);
+        self.version += u64::from(is_first || was_silent);
         true
     }
 
@@ -189,7 +192,10 @@ mod tests {
         let mut worker = Worker::new(2, 0);
         assert!(!worker.publish(1, 1, at(0.0)), "an older attempt is refused");
         assert!(worker.publish(2, 2, at(0.0)));
+        let before = worker.version();
+        assert!(worker.hear(2, 20, at(0.1)));
         assert!(worker.hear(2, 2_000, at(2.0)));
+        assert_eq!(worker.version(), before + 1, "the first audio");
         assert_eq!(worker.due(), Some(at(7.0)));
         let before = worker.version();
         worker.tick(at(6.9));
