@@ -119,5 +119,6 @@ fn order(hands: &Hands, stored: &Stored, nudge: &Arc<Notify>) -> Option<Order> {
         session: stored.id.to_string(),
         url: Arc::new(move |attempt| Some(urls.ingest(&id, attempt).url)),
         wake: Arc::new(move || wake.notify_one()),
+        span: tracing::error_span!("session", session = %stored.id),
     })
 }

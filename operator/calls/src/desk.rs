@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
+use tracing::{Instrument, Span};
 
 /// A stop that nobody answered for is tried once more after this.
 const STOP_AGAIN: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ pub struct Order {
     pub url: Arc<dyn Fn(u32) -> Option<String> + Send + Sync>,
     /// Called when an answer has arrived: plan again.
     pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// Names the session on every line of the log about its calls.
+    pub span: Span,
 }
 
 #[derive(Default)]
@@ -126,8 +129,8 @@ impl Desk {
                 outcome: None,
             });
         }
-        let (desk, order) = (self.clone(), order.clone());
-        tokio::spawn(async move {
+        let (desk, order, span) = (self.clone(), order.clone(), order.span.clone());
+        let call = async move {
             let outcome = match moves {
                 None => order.project.start(&order.room, &url).await,
                 Some((id, from)) => match (order.url)(from) {
@@ -137,7 +140,8 @@ impl Desk {
             };
             desk.answered(attempt, outcome);
             (order.wake)();
-        });
+        };
+        tokio::spawn(call.instrument(span));
     }
 
     fn answered(&self, attempt: u32, outcome: StartOutcome) {
@@ -161,16 +165,17 @@ impl Desk {
             }
             state.stopping.insert(id.to_owned());
         }
-        let (desk, order, id) = (self.clone(), order.clone(), id.to_owned());
-        tokio::spawn(async move {
+        let (desk, order, id, span) = (self.clone(), order.clone(), id.to_owned(), order.span.clone());
+        let call = async move {
             let result = stop_twice(&order, &id).await;
             desk.lock().stopping.remove(&id);
             if let Err(error) = result {
-                desk.failed(&order, &error);
-                tracing::info!(session = %order.session, egress = id, "LiveKit did not stop an egress; it is asked again");
+                desk.failed(&error);
+                tracing::info!(egress = id, "LiveKit did not stop an egress; it is asked again");
             }
             (order.wake)();
-        });
+        };
+        tokio::spawn(call.instrument(span));
     }
 
     fn ask(&self, order: &Order, ask: Ask, why: Reason) {
@@ -191,7 +196,7 @@ impl Desk {
                 }
                 state.asking.insert(ask);
                 drop(state);
-                tokio::spawn(self.clone().question(order.clone(), ask));
+                tokio::spawn(self.clone().question(order.clone(), ask).instrument(order.span.clone()));
             }
             Err(left) => self.ask_later(&mut state, order, (ask, why), now + left),
         }
@@ -227,24 +232,23 @@ impl Desk {
         };
         self.lock().asking.remove(&ask);
         if let Err(error) = result {
-            self.failed(&order, &error);
+            self.failed(&error);
         }
         (order.wake)();
     }
 
     /// Said once, when it begins.
-    fn failed(&self, order: &Order, error: &ApiError) {
+    fn failed(&self, error: &ApiError) {
         let trouble = seen::trouble(error);
         if !self.in_trouble(trouble) {
             return;
         }
-        let session = order.session.as_str();
         match trouble {
             LiveKitError::CredentialsRefused => {
-                tracing::warn!(%session, %error, "LiveKit refuses the API key; mend key and secret");
+                tracing::warn!(%error, "LiveKit refuses the API key; mend key and secret");
             }
             LiveKitError::Unreachable => {
-                tracing::warn!(%session, %error, "LiveKit cannot be asked; check its URL and the way there");
+                tracing::warn!(%error, "LiveKit cannot be asked; check its URL and the way there");
             }
         }
     }
@@ -262,7 +266,6 @@ async fn stop_twice(order: &Order, id: &str) -> Result<(), ApiError> {
     tokio::time::sleep(STOP_AGAIN).await;
     if order.project.stop(id).await? != Stopped::Stopped {
         tracing::warn!(
-            session = %order.session,
             egress = id,
             "nobody in LiveKit answers for this egress: its machine is gone, and it counts as ended; check LiveKit's egress service"
         );

@@ -58,6 +58,7 @@ impl World {
             session: SESSION.into(),
             url: Arc::new(move |attempt| Some(base.replace(SESSION, &format!("{SESSION}.{attempt}")))),
             wake: Arc::new(move || wake.notify_one()),
+            span: tracing::Span::none(),
         };
         Self { livekit, _sink: sink, desk: Desk::default(), order, woken, calls }
     }

@@ -110,6 +110,7 @@ impl Round<'_> {
             session: self.observed.session.id.clone(),
             url: self.urls(),
             wake: self.waker(),
+            span: tracing::Span::current(),
         };
         self.cell.desk.carry(&order, action, why);
     }

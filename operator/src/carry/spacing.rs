@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Between two writes of words.
 const SPACING: Duration = Duration::from_secs(1);
+/// And where only the record of egresses, times and usage differs: what follows on Ready comes in one write.
+const RECORD_SPACING: Duration = Duration::from_secs(3);
 
 /// How long the write of this plan's status may still wait; `None`: it is due, or there is nothing to write.
 pub(super) fn later(cell: &Cell, before: &TranscriptionSessionStatus, plan: &Plan) -> Option<Duration> {
@@ -16,7 +18,9 @@ pub(super) fn later(cell: &Cell, before: &TranscriptionSessionStatus, plan: &Pla
         return None;
     }
     let wrote_at = *lock(&cell.wrote_at);
-    SPACING.checked_sub(wrote_at?.elapsed()).filter(|left| !left.is_zero())
+    let record_only = before.conditions == plan.status.conditions && before.summary == plan.status.summary;
+    let spacing = if record_only { RECORD_SPACING } else { SPACING };
+    spacing.checked_sub(wrote_at?.elapsed()).filter(|left| !left.is_zero())
 }
 
 /// Nothing rests on the difference: no attempt, no end, no change of Ready or of what people asked for.
@@ -69,6 +73,17 @@ mod tests {
         assert_eq!(later(&cell, &before, &plan(status(Verdict::True, Reason::Ready))), None);
         let intent = TranscriptionSessionStatus { attempt: Some(1), ..words };
         assert_eq!(later(&cell, &before, &plan(intent)), None);
+    }
+
+    #[test]
+    fn the_record_of_an_egress_waits_longer_than_words() {
+        let cell = Cell::default();
+        *lock(&cell.wrote_at) = Instant::now().checked_sub(SPACING);
+        let before = status(Verdict::True, Reason::Ready);
+        let started_at = Some(Time(Timestamp::UNIX_EPOCH));
+        let record = TranscriptionSessionStatus { started_at, ..before.clone() };
+        assert!(later(&cell, &before, &plan(record)).is_some());
+        assert_eq!(later(&cell, &before, &plan(status(Verdict::True, Reason::WaitingForAudio))), None);
     }
 
     #[test]
