@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// Creations under way at a time.
 const CREATORS: usize = 16;
-/// Of a creation that got no answer.
+/// Of a call that got no answer.
 const TRIES: u32 = 5;
 /// Every so many are told of.
 const TOLD: usize = 500;
@@ -57,7 +57,7 @@ pub struct Scale {
     pub megabytes_per_thousand: f64,
     /// CPU seconds of the operator until all were ready.
     pub cpu_seconds: f64,
-    /// Seconds from the first deletion to the last session gone.
+    /// Seconds from the first deletion to the last of them gone.
     pub all_gone_seconds: f64,
 }
 
@@ -81,6 +81,8 @@ pub struct Wanted {
     pub patience: Duration,
     /// How long to count writes at rest.
     pub look: Duration,
+    /// How many are deleted at the end.
+    pub deleted: usize,
 }
 
 /// Creates the sessions, waits until all are ready, rests, and deletes them. The rooms are named as the sessions:
@@ -95,7 +97,7 @@ pub async fn run(
     namespace: &str,
     wanted: Wanted,
 ) -> anyhow::Result<Scale> {
-    let Wanted { count, patience, look } = wanted;
+    let Wanted { count, patience, look, .. } = wanted;
     let client = api.client().await?;
     let pid = operator.pid().context("the operator has ended")?;
     let (before, first) = (resident(pid)?, api.requests(user)?);
@@ -110,7 +112,7 @@ pub async fn run(
     let (with, cpu_seconds) = (resident(pid)?, cpu_seconds(pid)? - cpu);
     let (at_rest, steady_cpu_seconds) = rest(api, user, pid, look).await?;
     let deleting = Instant::now();
-    delete(&client, namespace, count, patience).await?;
+    delete(&client, namespace, wanted).await?;
     Ok(Scale {
         sessions: count,
         all_ready_seconds,
@@ -138,7 +140,7 @@ async fn create(
     let made = stream::iter(0..count).map(|number| {
         let api = api.clone();
         async move {
-            let name = format!("scale-{number}");
+            let name = name(number);
             let session = TranscriptionSession::new(&name, TranscriptionSessionSpec::for_room(&name));
             create_one(&api, &session).await.with_context(|| format!("create {name}"))?;
             anyhow::Ok((name, Timestamp::now()))
@@ -147,22 +149,18 @@ async fn create(
     made.buffer_unordered(CREATORS).try_collect().await
 }
 
-/// A server under this load closes connections now and then: it is asked again, and what it has is what was asked for.
+/// What an unanswered try has made is what was asked for.
 async fn create_one(api: &Api<TranscriptionSession>, session: &TranscriptionSession) -> anyhow::Result<()> {
     let mut tries = 0;
-    loop {
+    again(async || {
+        tries += 1;
         match api.create(&PostParams::default(), session).await {
-            Ok(_) => return Ok(()),
-            Err(kube::Error::Api(status)) if tries > 0 && status.is_already_exists() => return Ok(()),
-            Err(error @ kube::Error::Api(_)) => return Err(error.into()),
-            Err(error) if tries == TRIES => return Err(error.into()),
-            Err(error) => {
-                tracing::info!(%error, "again");
-                tries += 1;
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if tries > 1 && status.is_already_exists() => Ok(()),
+            Err(error) => Err(error),
         }
-    }
+    })
+    .await
 }
 
 type Seen = HashMap<String, BTreeMap<&'static str, Timestamp>>;
@@ -225,31 +223,60 @@ async fn rest(api: &ApiServer, user: &str, pid: u32, look: Duration) -> anyhow::
     Ok((api.requests(user)?.since(&before), cpu_seconds(pid)? - cpu))
 }
 
-async fn delete(client: &Client, namespace: &str, count: usize, patience: Duration) -> anyhow::Result<()> {
+/// Deletes them, and waits until they are gone.
+async fn delete(client: &Client, namespace: &str, wanted: Wanted) -> anyhow::Result<()> {
+    let Wanted { count, patience, deleted, .. } = wanted;
     let api: Api<TranscriptionSession> = Api::namespaced(client.clone(), namespace);
     let begun = Instant::now();
-    let mut is_asked = false;
+    let asked =
+        stream::iter(0..deleted).map(|number| {
+            let api = api.clone();
+            async move {
+                delete_one(&api, &name(number)).await.with_context(|| format!("delete {}", name(number)))
+            }
+        });
+    asked.buffer_unordered(CREATORS).try_collect::<()>().await?;
     loop {
-        // A server under this load gives no answer now and then; then it is asked again.
-        let asked = async {
-            if !is_asked {
-                api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
-                is_asked = true;
-            }
-            Ok(api.list_metadata(&ListParams::default()).await?.items.len())
-        };
-        let left = match asked.await {
-            Ok(0) => return Ok(()),
-            Ok(left) => left,
+        let left = match api.list_metadata(&ListParams::default()).await {
+            Ok(list) => list.items.len(),
             Err(error @ kube::Error::Api(_)) => return Err(error.into()),
-            Err(error) => {
-                tracing::info!(%error, "again");
-                count
-            }
+            Err(_) => count,
         };
-        ensure!(begun.elapsed() < patience, "{left} sessions are still there after {patience:?}");
+        if left + deleted <= count {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < patience, "{left} of {count} sessions are still there after {patience:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+async fn delete_one(api: &Api<TranscriptionSession>, name: &str) -> anyhow::Result<()> {
+    let gone = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.is_not_found());
+    again(async || match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(error) if gone(&error) => Ok(()),
+        Err(error) => Err(error),
+    })
+    .await
+}
+
+/// A server under this load closes connections now and then: it is asked again.
+async fn again(mut call: impl AsyncFnMut() -> kube::Result<()>) -> anyhow::Result<()> {
+    let mut tries = 0;
+    loop {
+        match call().await {
+            Ok(()) => return Ok(()),
+            Err(error @ kube::Error::Api(_)) => return Err(error.into()),
+            Err(error) if tries == TRIES => return Err(error.into()),
+            Err(error) => tracing::info!(%error, "again"),
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("scale-{number}")
 }
 
 fn spreads(created: &HashMap<String, Timestamp>, seen: &Seen) -> BTreeMap<&'static str, Spread> {

@@ -64,6 +64,7 @@ async fn measure(args: &Args) -> anyhow::Result<Value> {
             count,
             patience: Duration::from_secs(args.patience),
             look: Duration::from_secs(args.rest),
+            deleted: count,
         };
         let run = one(wanted).await.with_context(|| format!("{count} sessions"))?;
         runs.insert(count.to_string(), rounded(run));
