@@ -153,7 +153,9 @@ impl LocalSessions {
         if let Some(entry) = entries
             .all
             .values()
-            .find(|entry| entry.stored.is_running() && entry.stored.request.room_name == request.room_name)
+            // One that is stopping takes nothing more: the new session waits until it has ended.
+            .filter(|entry| entry.stored.is_running() && entry.stored.stop_requested_at.is_none())
+            .find(|entry| entry.stored.request.room_name == request.room_name)
         {
             return Ok(Created { session: self.document(entry), fresh: false });
         }

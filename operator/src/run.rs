@@ -127,13 +127,18 @@ fn service(service: &Service) -> Option<Entry<Arc<Service>>> {
     Some(Entry { owner: owner(service)?, name: service.name_any(), fact: Arc::new(service.clone()) })
 }
 
-/// Uid of the session that controls it.
+/// Uid of the session that controls it; where a deletion with `--cascade=orphan` took that away, the label still says it.
 fn owner<K: Resource>(object: &K) -> Option<String> {
     let kind = TranscriptionSession::kind(&());
     let controls = |owner: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| {
         owner.controller == Some(true) && owner.kind == kind
     };
-    object.owner_references().iter().find(controls).map(|owner| owner.uid.clone())
+    let by_label = || {
+        let labels = object.labels();
+        let ours = labels.get("app.kubernetes.io/managed-by").is_some_and(|by| by == names::MANAGER);
+        labels.get(names::SESSION_LABEL).filter(|_| ours).cloned()
+    };
+    object.owner_references().iter().find(controls).map(|owner| owner.uid.clone()).or_else(by_label)
 }
 
 impl SeenSession {

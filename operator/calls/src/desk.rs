@@ -148,6 +148,7 @@ impl Desk {
         let mut state = self.lock();
         match outcome {
             StartOutcome::CredentialsRefused => state.livekit.error = Some(LiveKitError::CredentialsRefused),
+            StartOutcome::NotSent => state.livekit.error = Some(LiveKitError::Unreachable),
             StartOutcome::Unknown => {}
             _ => state.livekit.error = None,
         }

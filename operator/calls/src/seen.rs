@@ -45,8 +45,8 @@ pub(crate) fn outcome(error: &ApiError) -> StartOutcome {
         ErrorKind::NotFound => StartOutcome::RoomMissing,
         ErrorKind::Refused => StartOutcome::Refused(error.message.clone()),
         ErrorKind::NoCapacity => StartOutcome::NoCapacity,
-        // A connection that broke before the request was sent is rare, and looking for its egress costs a listing.
-        ErrorKind::Unknown | ErrorKind::Unreachable => StartOutcome::Unknown,
+        ErrorKind::Unreachable => StartOutcome::NotSent,
+        ErrorKind::Unknown => StartOutcome::Unknown,
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
             (ErrorKind::Refused, true),
             (ErrorKind::NoCapacity, false),
             (ErrorKind::Unknown, false),
-            (ErrorKind::Unreachable, false),
+            (ErrorKind::Unreachable, true),
         ] {
             assert_eq!(outcome(&error(kind)).is_definite_no(), no, "{kind:?}");
         }

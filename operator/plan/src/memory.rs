@@ -131,6 +131,8 @@ pub enum StartOutcome {
     Refused(String),
     /// 503 "no response": no egress worker has room. A late one may still come.
     NoCapacity,
+    /// No connection could be made, so nothing was asked. Nothing was started.
+    NotSent,
     /// Time-out, 5xx, broken connection: it may have started.
     Unknown,
 }
@@ -138,7 +140,7 @@ pub enum StartOutcome {
 impl StartOutcome {
     /// Surely nothing was started.
     pub fn is_definite_no(&self) -> bool {
-        matches!(self, Self::RoomMissing | Self::CredentialsRefused | Self::Refused(_))
+        matches!(self, Self::RoomMissing | Self::CredentialsRefused | Self::Refused(_) | Self::NotSent)
     }
 }
 

@@ -119,7 +119,19 @@ impl<'a> Draft<'a> {
         let listing = self.observed.livekit.egresses.get()?;
         let changed = self.memory.start.as_ref().map(|start| start.at);
         let young = self.since(listing.at) <= FRESH_SECONDS;
-        (young && changed.is_none_or(|changed| listing.at > changed)).then_some(listing)
+        let is_newest = changed.is_none_or(|changed| listing.at > changed) && !self.heard_since(listing);
+        (young && is_newest).then_some(listing)
+    }
+
+    /// The worker has heard an egress that this listing lacks: a late start, of which the listing is too old to know. A
+    /// worker whose clock is ahead is believed once its time has come.
+    fn heard_since(&self, listing: &Listing) -> bool {
+        let attempt = self.attempt();
+        let Some(report) = self.observed.worker.as_ref() else { return false };
+        self.memory.heard >= attempt
+            && listing.at <= report.since
+            && report.since <= self.now
+            && listing.egresses.iter().all(|egress| egress.attempt < attempt)
     }
 
     /// Live egresses of whatever listing there is, highest attempt first.

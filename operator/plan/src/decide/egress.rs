@@ -1,15 +1,15 @@
 //! The egress protocol: adopt, intend, start, watch, replace. See the crate's documentation for what it protects from.
 
-use super::draft::Draft;
+use super::draft::{Draft, FRESH_SECONDS};
 use super::worker::Listening;
 use super::{failure, gate, refusal, room};
 use crate::backoff;
-use crate::memory::{How, Intent, StopCall};
+use crate::memory::{How, Intent, StartOutcome, StopCall};
 use crate::observed::{Egress, EgressState, Hearing, LiveKitError, RoomView};
 use crate::plan::{Action, Ask};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use roomscribe_crds::condition::Verdict;
+use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 
 /// A new egress with media connects within 1.4 s; a slow one gets this long before it is suspected.
@@ -169,7 +169,9 @@ fn watch(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>
 /// Why the live egress is not trusted any more.
 fn suspicion(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>>) -> Option<Reason> {
     if restarted_since(draft, egress, listening) {
-        return Some(draft.memory.replaced.unwrap_or(Reason::WorkerRestarting));
+        let moved = listening.is_some_and(|listening| listening.pod.attempt > egress.attempt);
+        let why = if moved { Reason::Terminating } else { Reason::WorkerRestarting };
+        return Some(draft.memory.replaced.unwrap_or(why));
     }
     draft.observed.worker.as_ref()?;
     let young = egress.started_at.is_none_or(|started| draft.since(started) < CONNECT_SECONDS);
@@ -184,7 +186,8 @@ fn suspicion(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening
     if room.is_none_or(|room| room.open_microphones == 0) {
         draft.memory.unheard_since = None;
         draft.egress_word = (Verdict::True, Reason::WaitingForAudio, String::new());
-        draft.wake_in(10);
+        // When this look is no longer fresh, and well before it no longer gives the word.
+        draft.wake_in(FRESH_SECONDS + 1);
         return None;
     }
     let now = draft.now;
@@ -277,7 +280,7 @@ fn call_under_way(draft: &mut Draft<'_>) -> bool {
     if !(waiting || unseen) || draft.hearing() == Some(Hearing::Publishing(start.attempt)) {
         return false;
     }
-    draft.egress_word = (Verdict::Unknown, Reason::Starting, String::new());
+    draft.egress_word = on_its_way(draft);
     if !waiting {
         draft.ask(Ask::Egresses, Reason::Starting);
     }
@@ -329,7 +332,18 @@ fn so_far(draft: &Draft<'_>) -> (Verdict, Reason, String) {
     if silent && failure::ended_with_silence(draft) {
         return (Verdict::True, Reason::WaitingForAudio, String::new());
     }
-    (Verdict::Unknown, Reason::Starting, String::new())
+    on_its_way(draft)
+}
+
+/// The word while a start is on its way: that LiveKit had no room for the last one is what people should see until one comes.
+fn on_its_way(draft: &Draft<'_>) -> (Verdict, Reason, String) {
+    let old = condition::find(&draft.status.conditions, ConditionType::EgressActive);
+    let full = old.is_some_and(|old| old.reason == Reason::CapacityExhausted.as_str());
+    if full { no_capacity() } else { (Verdict::Unknown, Reason::Starting, String::new()) }
+}
+
+fn no_capacity() -> (Verdict, Reason, String) {
+    (Verdict::False, Reason::CapacityExhausted, Reason::CapacityExhausted.sentence())
 }
 
 /// The room was not there: until the next look is due, and while it is under way, nothing else is asked.
@@ -364,7 +378,12 @@ fn no_room(draft: &mut Draft<'_>) {
 
 fn unknown(draft: &mut Draft<'_>) {
     draft.ask(Ask::Egresses, Reason::StartUnknown);
-    draft.egress_word = (Verdict::Unknown, Reason::StartUnknown, Reason::StartUnknown.sentence());
+    let outcome = draft.memory.start.as_ref().and_then(|start| start.outcome.as_ref());
+    draft.egress_word = match outcome {
+        // A late one may still come, so it is looked for; what people should know is that there was no room.
+        Some(StartOutcome::NoCapacity) => no_capacity(),
+        _ => (Verdict::Unknown, Reason::StartUnknown, Reason::StartUnknown.sentence()),
+    };
     draft.wake_in(5);
 }
 
@@ -374,9 +393,12 @@ fn pending_intent(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) -> bo
     let Some(intent) = draft.memory.intent.clone().filter(|intent| intent.attempt == attempt) else {
         return false;
     };
-    draft.egress_word = (Verdict::Unknown, Reason::Starting, String::new());
+    draft.egress_word = on_its_way(draft);
     if listening.is_none() {
         draft.wake_in(5);
+        return true;
+    }
+    if intent.how == How::Start && rather_moves(draft, attempt) {
         return true;
     }
     let action = match intent.how {
@@ -385,6 +407,24 @@ fn pending_intent(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) -> bo
     };
     draft.act(action, Reason::Starting);
     draft.wake_in(5);
+    true
+}
+
+/// An older egress that was given up, and is heard again before the new one has been started, is moved instead: two never feed.
+fn rather_moves(draft: &mut Draft<'_>, attempt: u32) -> bool {
+    let Some(Hearing::Publishing(heard)) = draft.hearing() else { return false };
+    let live = draft.live();
+    let Some(egress) = live.iter().find(|egress| egress.attempt == heard && heard < attempt) else {
+        return false;
+    };
+    if egress.state == EgressState::Active {
+        let how = How::Move { egress: egress.id.clone(), from: egress.attempt };
+        draft.memory.intent = Some(Intent { attempt, how });
+        draft.wake_in(1);
+    } else {
+        draft.ask(Ask::Egresses, Reason::Active);
+        draft.wake_in(2);
+    }
     true
 }
 

@@ -93,6 +93,7 @@ pub(super) fn last(draft: &mut Draft<'_>) -> Reason {
         (_, Some(egress)) => (reason_of(egress), said(&egress.error)),
         (Some(StartOutcome::NoCapacity), None) => (Reason::CapacityExhausted, String::new()),
         (Some(StartOutcome::Refused(text)), None) => (Reason::EgressRefused, said(text)),
+        (Some(StartOutcome::NotSent), None) => (Reason::LiveKitUnreachable, String::new()),
         (Some(StartOutcome::RoomMissing), None) => (Reason::WaitingForRoom, String::new()),
         _ => (Reason::Starting, String::new()),
     };

@@ -84,6 +84,7 @@ pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
     let session = &draft.observed.session;
     if session.force_finalize && session.deleted_at.is_some() {
         forced(draft);
+        let _ = children_are_gone(draft, ending.reason, true);
         return draft.act(Action::RemoveFinalizer, ending.reason);
     }
     let now = draft.now;
@@ -160,31 +161,33 @@ fn egresses_are_gone(draft: &mut Draft<'_>, why: Reason) -> bool {
 
 /// Somebody has asked to let the resource go whatever LiveKit says: what may still be running is named.
 fn forced(draft: &mut Draft<'_>) {
+    abandoned(draft, |what| {
+        format!(
+            "Let go by force: nobody has confirmed that the egress has ended ({what}). Stop it in LiveKit; with pod and Service gone it ends by itself"
+        )
+    });
+}
+
+fn abandon(draft: &mut Draft<'_>) {
+    abandoned(draft, |what| {
+        format!(
+            "LiveKit did not confirm that the egress has ended ({what}); with pod and Service gone it ends by itself"
+        )
+    });
+}
+
+/// Tells once of what may still be running; nothing, where nothing may.
+fn abandoned(draft: &mut Draft<'_>, note: impl FnOnce(&str) -> String) {
     let named = draft.status.egresses.iter().filter(|record| record.ended_at.is_none());
     let mut ids: Vec<_> = named.map(|record| record.id.clone()).collect();
     ids.extend(draft.live().iter().map(|egress| egress.id.clone()));
     ids.sort();
     ids.dedup();
-    let unknown = draft.start_is_unknown();
-    if (ids.is_empty() && !unknown) || std::mem::replace(&mut draft.memory.abandoned, true) {
+    if (ids.is_empty() && !draft.start_is_unknown()) || std::mem::replace(&mut draft.memory.abandoned, true) {
         return;
     }
     let what = if ids.is_empty() { "a start that LiveKit did not answer".to_owned() } else { ids.join(", ") };
-    let note = format!(
-        "Let go by force: nobody has confirmed that the egress has ended ({what}). Stop it in LiveKit; with pod and Service gone it ends by itself"
-    );
-    draft.act(Action::Event { kind: EventKind::Warning, note }, Reason::EgressCleanupAbandoned);
-}
-
-fn abandon(draft: &mut Draft<'_>) {
-    if std::mem::replace(&mut draft.memory.abandoned, true) {
-        return;
-    }
-    let ids: Vec<_> = draft.live().iter().map(|egress| egress.id.clone()).collect();
-    let note = format!(
-        "LiveKit did not confirm that the egress has ended ({}); with pod and Service gone it ends by itself",
-        ids.join(", ")
-    );
+    let note = note(&what);
     draft.act(Action::Event { kind: EventKind::Warning, note }, Reason::EgressCleanupAbandoned);
 }
 

@@ -3,7 +3,7 @@
 
 use super::draft::Draft;
 use crate::observed::{Known, LiveKitError, Secrets};
-use roomscribe_crds::condition::{ConditionType, Verdict};
+use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 use roomscribe_crds::{CaptureMode, Exposure};
 
@@ -18,7 +18,7 @@ pub(super) fn open(draft: &mut Draft<'_>) -> bool {
             false
         }
         // Audio that flows needs no LiveKit: `EgressActive` says it beside.
-        Some((reason, message)) if matches!(reason, Reason::CredentialsRefused) && !draft.is_heard() => {
+        Some((reason, message)) if matches!(reason, Reason::CredentialsRefused) && !may_be_heard(draft) => {
             draft.set(ConditionType::Accepted, Verdict::False, reason, &message);
             true
         }
@@ -30,6 +30,12 @@ pub(super) fn open(draft: &mut Draft<'_>) -> bool {
             true
         }
     }
+}
+
+/// A process that has just begun has not heard from the worker; what was Ready may still be.
+fn may_be_heard(draft: &Draft<'_>) -> bool {
+    let was = condition::is_true(&draft.observed.session.status.conditions, ConditionType::Ready);
+    draft.is_heard() || (was && draft.observed.worker.is_none() && draft.is_young())
 }
 
 fn refusal(draft: &Draft<'_>) -> Option<(Reason, String)> {

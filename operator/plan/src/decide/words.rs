@@ -132,14 +132,15 @@ pub(super) fn unless_unasked(draft: &Draft<'_>, kind: ConditionType, new: Word) 
     let unasked = match kind {
         ConditionType::WorkerReady => cluster.pods.get().is_none(),
         ConditionType::IngestReady => cluster.service.get().is_none(),
+        // Audio that flows needs no LiveKit, and the worker alone knows whether it does.
         ConditionType::EgressActive => {
-            livekit.error.is_none() && (no_report || livekit.egresses.get().is_none())
+            no_report || (livekit.error.is_none() && livekit.egresses.get().is_none())
         }
         ConditionType::Transcribing => no_report,
         _ => false,
     };
     // What is False has been seen: LiveKit said so.
-    let seen = kind == ConditionType::EgressActive && new.0 == Verdict::False;
+    let seen = kind == ConditionType::EgressActive && new.0 == Verdict::False && livekit.error.is_none();
     let settled = seen || new.0 == Verdict::True || draft.memory.refusal.is_some();
     if !draft.is_young() || !unasked || settled {
         return new;

@@ -1,9 +1,9 @@
 //! Rows about what people read: a process that has just begun, ends, counters, pods that were lost.
 
 use crate::scene::{Scene, at};
-use crate::{active, does, egress, reason};
+use crate::{active, begins, does, egress, reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use roomscribe_crds::condition::{self, ConditionType};
+use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 use roomscribe_crds::{DesiredState, Summary};
 use roomscribe_plan::*;
@@ -123,4 +123,115 @@ fn an_egress_that_vanished_ended_when_it_was_seen_last() {
     let seen = Scene::new().pod(1).room(1).attempt(1, 100).listed(vec![begun]).hearing(1).plan();
     let gone = Scene::new().pod(1).room(1).listed_at(60, vec![]).hearing(0).after(&seen).plan_at(60);
     assert_eq!(gone.status.egresses[0].ended_at, Some(Time(at(0))));
+}
+
+#[test]
+fn a_process_that_has_just_begun_and_is_refused_by_livekit_does_not_say_that_a_heard_session_is_not_ready() {
+    let healthy = running().plan();
+    let refused = |livekit: &mut LiveKit| {
+        *livekit = LiveKit { error: Some(LiveKitError::CredentialsRefused), ..LiveKit::default() };
+    };
+    let plan = running().livekit(refused).unasked_worker().after(&healthy).taken_over().plan_at(1);
+    assert_eq!(reason(&plan, ConditionType::Accepted), reason(&healthy, ConditionType::Accepted));
+    assert!(!does(&plan, |action| matches!(action, Action::Event { .. })));
+}
+
+#[test]
+fn an_egress_that_is_heard_again_before_its_successor_was_started_is_moved_instead() {
+    let scene = |state: EgressState| {
+        let egress = Egress { state, ..active("EG_a", 1) };
+        Scene::new().pod(2).room(1).intended(2, 5).listed(vec![egress]).hearing(1)
+    };
+    let first = scene(EgressState::Active).plan();
+    assert!(!begins(&first));
+    let how = How::Move { egress: "EG_a".into(), from: 1 };
+    assert_eq!(first.memory.intent, Some(Intent { attempt: 2, how }));
+    let second = scene(EgressState::Active).after(&first).plan_at(1);
+    let moves = Action::MoveEgress { id: "EG_a".into(), from: 1, to: 2 };
+    assert!(does(&second, |action| *action == moves));
+    // UpdateStream wants an egress that LiveKit calls ACTIVE.
+    let waits = scene(EgressState::Starting).plan();
+    assert!(!begins(&waits) && does(&waits, |action| *action == Action::Ask(Ask::Egresses)));
+}
+
+#[test]
+fn a_deletion_that_livekit_never_confirmed_names_the_egress_of_the_status_to_a_new_process_too() {
+    let healthy = running().plan();
+    let unreachable = |livekit: &mut LiveKit| {
+        *livekit = LiveKit { error: Some(LiveKitError::Unreachable), ..LiveKit::default() };
+    };
+    let late = running().livekit(unreachable).after(&healthy).taken_over().deleted(400).plan();
+    let told = late.actions.iter().any(|planned| {
+        planned.why == Reason::EgressCleanupAbandoned
+            && matches!(&planned.action, Action::Event { note, .. } if note.contains("EG_a"))
+    });
+    assert!(told, "{:?}", late.actions);
+}
+
+#[test]
+fn a_session_let_go_by_force_takes_its_pod_and_service_along() {
+    let plan = running().deleted(10).forced().plan();
+    assert!(does(&plan, |action| matches!(action, Action::StopWorker { .. })));
+    let freed = Scene::new().service(1).attempt(1, 300).deleted(10).forced().plan();
+    assert!(does(&freed, |action| *action == Action::DeleteService));
+    assert!(does(&freed, |action| *action == Action::RemoveFinalizer));
+}
+
+#[test]
+fn a_livekit_without_room_is_said_until_an_egress_comes() {
+    let failed = || {
+        let call = StartCall {
+            attempt: 1,
+            at: at(-40),
+            moves: None,
+            answered_at: Some(at(-1)),
+            outcome: Some(StartOutcome::NoCapacity),
+        };
+        let scene = Scene::new().pod(1).room(1).attempt(1, 40).listed(vec![]);
+        scene.remembering(|memory| memory.start = Some(call))
+    };
+    let looked_for = failed().plan();
+    assert_eq!(reason(&looked_for, ConditionType::EgressActive), "CapacityExhausted");
+    let next = Scene::new().pod(1).room(1).intended(2, 1).listed(vec![]);
+    let status = looked_for.status.clone();
+    let under_way = next.said(ConditionType::EgressActive, Verdict::False, Reason::CapacityExhausted).plan();
+    assert_eq!(reason(&under_way, ConditionType::EgressActive), "CapacityExhausted");
+    assert_eq!(status.attempt, Some(1));
+}
+
+#[test]
+fn a_start_that_was_never_sent_is_not_looked_for() {
+    let call = StartCall {
+        attempt: 1,
+        at: at(-20),
+        moves: None,
+        answered_at: Some(at(-20)),
+        outcome: Some(StartOutcome::NotSent),
+    };
+    let scene = Scene::new().pod(1).room(1).attempt(1, 20).listed(vec![]);
+    let plan = scene.remembering(|memory| memory.start = Some(call)).plan();
+    assert_eq!(reason(&plan, ConditionType::EgressActive), "LiveKitUnreachable");
+    assert!(plan.memory.failures == 1 && plan.memory.retry_at.is_some());
+}
+
+/// A late start: heard a second ago, two seconds after the last listing was made.
+fn heard_since_the_listing() -> Scene {
+    let scene = Scene::new().pod(1).room(1).attempt(1, 95).listed_at(-3, vec![]).hearing(1);
+    scene.report(|report| report.since = at(-1)).remembering(|memory| memory.heard = 1)
+}
+
+#[test]
+fn an_egress_that_is_heard_since_the_last_listing_is_looked_for_and_no_second_one_begins() {
+    let plan = heard_since_the_listing().plan();
+    assert!(!begins(&plan) && plan.memory.intent.is_none());
+    assert!(does(&plan, |action| *action == Action::Ask(Ask::Egresses)));
+}
+
+#[test]
+fn a_session_does_not_end_while_an_egress_is_heard_that_the_last_listing_lacks() {
+    let plan = heard_since_the_listing().deleted(5).plan();
+    assert!(!does(&plan, |action| matches!(action, Action::StopWorker { .. })));
+    assert!(does(&plan, |action| *action == Action::Ask(Ask::Egresses)));
+    let seen = heard_since_the_listing().listed_at(0, vec![active("EG_a", 1)]).deleted(5).plan();
+    assert!(does(&seen, |action| *action == Action::StopEgress { id: "EG_a".into() }));
 }
