@@ -2,7 +2,7 @@
 
 use crate::condition::Condition;
 use crate::spec::CaptureMode;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,7 @@ pub struct TranscriptionSessionStatus {
     pub attempt: Option<i32>,
     /// When the newest attempt was decided, written before anything was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub intent_at: Option<Time>,
+    pub intent_at: Option<MicroTime>,
     /// Egresses of this session, oldest first.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]

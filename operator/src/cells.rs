@@ -4,7 +4,7 @@ use crate::carry::Applied;
 use crate::credentials::Found;
 use crate::refusal::Refusal;
 use crate::workers::Polls;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use roomscribe_calls::Desk;
 use roomscribe_crds::{TranscriptionSession, TranscriptionSessionStatus};
 use roomscribe_plan::Intent;
@@ -14,6 +14,8 @@ use std::time::Instant;
 
 /// Versions of our own writes that a slow watch may still show the predecessors of.
 const REMEMBERED_VERSIONS: usize = 8;
+/// Writes of an intent of which nobody knows what has become.
+const REMEMBERED_DOUBTS: usize = 8;
 
 /// One session.
 #[derive(Default)]
@@ -35,7 +37,7 @@ pub struct Cell {
     /// When words were written last.
     pub wrote_at: Mutex<Option<Instant>>,
     own: Mutex<Own>,
-    doubted: Mutex<Option<(Intent, Time)>>,
+    doubted: Mutex<VecDeque<(Intent, MicroTime)>>,
 }
 
 #[derive(Default)]
@@ -60,19 +62,27 @@ impl Cell {
 
     /// A status that was to hold this intent was sent, and nobody knows what has become of it: kube repeats a write whose
     /// answer was lost, and the second one is a conflict with the first.
-    pub fn doubt(&self, intent: Option<&Intent>, at: Option<&Time>) {
-        *lock(&self.doubted) = intent.cloned().zip(at.cloned());
+    pub fn doubt(&self, intent: Option<&Intent>, at: Option<&MicroTime>) {
+        let Some(doubt) = intent.cloned().zip(at.cloned()) else { return };
+        let mut doubted = lock(&self.doubted);
+        // The watch may lag by several writes, and any of them may be the one that was carried out.
+        doubted.push_back(doubt);
+        let surplus = doubted.len().saturating_sub(REMEMBERED_DOUBTS);
+        doubted.drain(..surplus);
     }
 
-    /// The intent of a write that was doubted, when the resource shows it after all. Its time is ours to the nanosecond, so
+    /// The intent of a write that was doubted, when the resource shows it after all. Its time is ours to the microsecond, so
     /// nobody else has written it, and this process has begun nothing for it.
     pub fn proved(&self, status: &TranscriptionSessionStatus) -> Option<Intent> {
         let mut doubted = lock(&self.doubted);
         let shown = status.newest_attempt();
         // A watch that lags shows the status before: it proves nothing yet.
-        let (intent, at) = doubted.take_if(|(intent, _)| shown >= intent.attempt)?;
-        let ours = shown == intent.attempt && status.intent_at.as_ref() == Some(&at);
-        ours.then_some(intent)
+        let ours = |(intent, at): &&(Intent, MicroTime)| {
+            shown == intent.attempt && status.intent_at.as_ref() == Some(at)
+        };
+        let proved = doubted.iter().find(ours).map(|(intent, _)| intent.clone());
+        doubted.retain(|(intent, _)| intent.attempt > shown);
+        proved
     }
 
     /// We have written over `before`, and the API server answered with `after`.
@@ -162,13 +172,17 @@ mod tests {
     fn an_intent_whose_write_was_doubted_is_ours_when_the_resource_shows_it_and_only_then() {
         use k8s_openapi::jiff::Timestamp;
         use roomscribe_plan::How;
-        let at = |nanosecond| Time(Timestamp::from_nanosecond(nanosecond).unwrap());
+        let at = |microsecond| MicroTime(Timestamp::from_microsecond(microsecond).unwrap());
         let intent = Intent { attempt: 2, how: How::Start };
-        let status = |attempt, at: Time| TranscriptionSessionStatus {
+        let status = |attempt, at: MicroTime| TranscriptionSessionStatus {
             attempt: Some(attempt),
             intent_at: Some(at),
             ..TranscriptionSessionStatus::default()
         };
+        // What the API server gives back is what was compared: whole seconds would prove nothing.
+        let (kept, text) =
+            (status(2, at(1_234_567)), serde_json::to_string(&status(2, at(1_234_567))).unwrap());
+        assert_eq!(serde_json::from_str::<TranscriptionSessionStatus>(&text).unwrap(), kept);
         let cell = Cell::default();
         for (shown, proved) in
             [(status(2, at(7)), Some(intent.clone())), (status(2, at(8)), None), (status(3, at(7)), None)]
@@ -179,5 +193,11 @@ mod tests {
             assert_eq!(cell.proved(&shown), proved);
             assert_eq!(cell.proved(&shown), None);
         }
+        // A second write that conflicted with the first, and one without an intent, hide nothing.
+        cell.doubt(Some(&intent), Some(&at(7)));
+        cell.doubt(Some(&intent), Some(&at(9)));
+        cell.doubt(None, None);
+        assert_eq!(cell.proved(&status(2, at(7))), Some(intent));
+        assert_eq!(cell.proved(&status(2, at(9))), None);
     }
 }

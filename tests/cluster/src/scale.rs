@@ -190,7 +190,7 @@ async fn watch(client: Client, namespace: String, count: usize, patience: Durati
             else {
                 continue;
             };
-            // The operator's own time of the change, to the nanosecond.
+            // The operator's own time of the change, in whole seconds.
             let first = steps.insert(step.as_str(), condition.last_transition_time.0).is_none();
             if first && step == ConditionType::Ready {
                 ready += 1;

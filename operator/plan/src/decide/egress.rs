@@ -7,7 +7,7 @@ use crate::backoff;
 use crate::memory::{How, Intent, StartOutcome, StopCall};
 use crate::observed::{Egress, EgressState, Hearing, LiveKitError, RoomView};
 use crate::plan::{Action, Ask};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
@@ -410,6 +410,11 @@ fn pending_intent(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) -> bo
     true
 }
 
+/// As the resource will show it: whoever wrote it knows it again by its microseconds.
+fn micro(now: Timestamp) -> MicroTime {
+    MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now))
+}
+
 /// An older egress that was given up, and is heard again before the new one has been started, is moved instead: two never feed.
 fn rather_moves(draft: &mut Draft<'_>, attempt: u32) -> bool {
     let Some(Hearing::Publishing(heard)) = draft.hearing() else { return false };
@@ -445,7 +450,7 @@ fn intend(draft: &mut Draft<'_>, listening: Option<Listening<'_>>, how: How, why
     let attempt = draft.attempt() + 1;
     let Ok(written) = i32::try_from(attempt) else { return };
     draft.status.attempt = Some(written);
-    draft.status.intent_at = Some(Time(draft.now));
+    draft.status.intent_at = Some(micro(draft.now));
     draft.memory.intent = Some(Intent { attempt, how: how.clone() });
     (draft.memory.unheard_since, draft.memory.replaced) = (None, None);
     draft.act(Action::WriteIntent { attempt, how }, why);

@@ -183,10 +183,17 @@ fn abandoned(draft: &mut Draft<'_>, note: impl FnOnce(&str) -> String) {
     ids.extend(draft.live().iter().map(|egress| egress.id.clone()));
     ids.sort();
     ids.dedup();
-    if (ids.is_empty() && !draft.start_is_unknown()) || std::mem::replace(&mut draft.memory.abandoned, true) {
+    let unknown = draft.start_is_unknown();
+    // Of an attempt of which nothing is known, nobody can say that nothing runs.
+    let unseen = draft.attempt() > 0 && draft.observed.livekit.egresses.get().is_none();
+    if (ids.is_empty() && !unknown && !unseen) || std::mem::replace(&mut draft.memory.abandoned, true) {
         return;
     }
-    let what = if ids.is_empty() { "a start that LiveKit did not answer".to_owned() } else { ids.join(", ") };
+    let what = match ids.as_slice() {
+        [] if unknown => "a start that LiveKit did not answer".to_owned(),
+        [] => format!("attempt {}, if it runs", draft.attempt()),
+        ids => ids.join(", "),
+    };
     let note = note(&what);
     draft.act(Action::Event { kind: EventKind::Warning, note }, Reason::EgressCleanupAbandoned);
 }

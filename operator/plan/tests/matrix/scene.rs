@@ -1,7 +1,7 @@
 //! A session as it is seen, changed word by word. `plan()` also checks every invariant.
 #![allow(clippy::unwrap_used, reason = "test support: clippy knows tests only by their attribute")]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
@@ -266,7 +266,7 @@ impl Scene {
     pub(crate) fn attempt(self, attempt: i32, ago: i64) -> Self {
         self.with(|seen| {
             (seen.session.status.attempt, seen.session.status.intent_at) =
-                (Some(attempt), Some(Time(at(-ago))));
+                (Some(attempt), Some(MicroTime(at(-ago))));
         })
     }
 

@@ -1,7 +1,7 @@
 //! Secret, edits, force: what people do to a session that runs.
 
-use crate::world::{World, api, join, livekit, until};
-use k8s_openapi::api::core::v1::Secret;
+use crate::world::{World, api, join, live, livekit, until};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use roomscribe_crds::CaptureMode;
 use serde_json::{Value, json};
@@ -103,4 +103,25 @@ async fn a_session_that_is_let_go_by_force_names_the_egress_that_may_still_run()
         "{events:?}"
     );
     assert_eq!(operator.metric("roomscribe_operator_cleanup_abandoned_total", &[]).await.unwrap(), 1.0);
+}
+
+#[tokio::test]
+async fn a_session_whose_objects_were_orphaned_takes_them_along() {
+    let livekit = livekit(66).await;
+    join(&livekit, "standup", "ada");
+    let world = World::new(api().await, &livekit.url()).await;
+    let _operator = world.operator().await;
+    world.create("standup", "standup").await;
+    world.until_ready("standup").await;
+    // What the garbage collector does for `kubectl delete --cascade=orphan`.
+    let orphaned = Patch::Merge(json!({"metadata": {"ownerReferences": []}}));
+    let params = PatchParams::default();
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), &world.namespace);
+    let services: Api<Service> = Api::namespaced(world.client.clone(), &world.namespace);
+    pods.patch("ts-standup-1", &params, &orphaned).await.unwrap();
+    services.patch("ts-standup", &params, &orphaned).await.unwrap();
+    world.delete("standup").await;
+    world.until_gone("standup").await;
+    until("nothing is left", async || world.children().await.is_empty()).await;
+    assert_eq!(live(&livekit, None), []);
 }
