@@ -338,3 +338,11 @@ fn no_secret_is_shown_by_debug() {
         "{shown}"
     );
 }
+
+#[test]
+fn the_documentation_names_every_kind_of_annotation_that_a_service_may_have() {
+    let page = include_str!("../../docs/operator.md");
+    for prefix in children::IngestDefaults::default().annotation_prefixes {
+        assert!(page.contains(&format!("`{prefix}`")), "docs/operator.md: {prefix}");
+    }
+}

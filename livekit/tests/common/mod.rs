@@ -9,9 +9,7 @@ pub(crate) mod real;
 
 use both::LiveKit;
 use roomscribe_livekit::{Client, Credentials};
-use roomscribe_sims::egress::AudioSource;
-use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator};
-use roomscribe_sims::meeting::MEETING_AAC;
+use roomscribe_sims::livekit::{Config, Keys, Microphone, Person, Simulator};
 use roomscribe_sims::rtmp_sink::{Behaviour, RtmpSink};
 use std::time::Duration;
 
@@ -29,18 +27,10 @@ pub(crate) struct World {
 impl World {
     /// Ada is in the room `standup`, and speaks.
     pub(crate) async fn new(webhook_url: Option<String>) -> Self {
-        let livekit = Simulator::start(Config {
-            listen: ([127, 0, 0, 1], 0).into(),
-            keys: keys(KEY, SECRET),
-            webhook_url,
-            audio: AudioSource::Adts(MEETING_AAC.to_vec()),
-            at_end: AtEnd::Repeat,
-            speed: SPEED,
-            seed: 1,
-            faults: Faults::default(),
-        });
+        let livekit =
+            Simulator::start(Config { webhook_url, speed: SPEED, ..Config::repeating(keys(KEY, SECRET)) });
         let livekit = livekit.await.unwrap();
-        let ada = Person { identity: "ada".into(), microphone: Microphone::Open, ..Person::default() };
+        let ada = Person::speaking("ada");
         livekit.join("standup", &ada);
         let client = client(&livekit.url(), KEY, SECRET);
         Self { livekit, sink: RtmpSink::start(Behaviour::Take).await.unwrap(), client }

@@ -9,9 +9,7 @@ use roomscribe_calls::{Desk, Order, Project};
 use roomscribe_crds::reason::Reason;
 use roomscribe_livekit::{Client, Credentials};
 use roomscribe_plan::{Action, Ask, Known, LiveKitError, Memory, StartOutcome};
-use roomscribe_sims::egress::AudioSource;
-use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator};
-use roomscribe_sims::meeting::MEETING_AAC;
+use roomscribe_sims::livekit::{Config, Keys, Person, Simulator};
 use roomscribe_sims::rtmp_sink::{Behaviour, RtmpSink};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,21 +30,9 @@ struct World {
 impl World {
     async fn new(secret: &str) -> Self {
         let keys = Keys { api_key: "APIkey".into(), api_secret: "a-secret-of-thirty-two-characters".into() };
-        let config = Config {
-            listen: ([127, 0, 0, 1], 0).into(),
-            keys,
-            webhook_url: None,
-            audio: AudioSource::Adts(MEETING_AAC.to_vec()),
-            at_end: AtEnd::Repeat,
-            speed: 50.0,
-            seed: 1,
-            faults: Faults::default(),
-        };
+        let config = Config { speed: 50.0, ..Config::repeating(keys) };
         let livekit = Simulator::start(config).await.unwrap();
-        livekit.join(
-            "standup",
-            &Person { identity: "ada".into(), microphone: Microphone::Open, ..Person::default() },
-        );
+        livekit.join("standup", &Person::speaking("ada"));
         let sink = RtmpSink::start(Behaviour::Take).await.unwrap();
         let (woken, calls) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
         let project = project(&livekit.url(), secret, INSTALL, &calls);

@@ -31,7 +31,7 @@ pub mod scale;
 pub use api_server::ApiServer;
 pub use audit::{Request, Requests};
 pub use machine::Part;
-pub use operator::{Operator, OperatorSettings, committed_rules, operator_program};
+pub use operator::{API_KEY, API_SECRET, Operator, OperatorSettings, committed_rules, operator_program};
 pub use proxy::{ApiProxy, Fault};
 
 pub(crate) use api_server::free_port;

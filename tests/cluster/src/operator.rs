@@ -45,6 +45,40 @@ pub struct OperatorSettings {
     pub environment: Vec<(String, String)>,
 }
 
+/// Key and secret of the simulated LiveKit beside it.
+pub const API_KEY: &str = "devkey";
+/// See [`API_KEY`].
+pub const API_SECRET: &str = "secret-of-the-simulated-livekit-0";
+
+impl OperatorSettings {
+    /// As this user, beside a simulated LiveKit with [`API_KEY`].
+    ///
+    /// # Errors
+    /// The user's kubeconfig cannot be written.
+    pub fn new(api: &ApiServer, user: &str, namespace: &str, livekit_url: &str) -> anyhow::Result<Self> {
+        let settings = Self {
+            user: user.to_owned(),
+            namespace: namespace.to_owned(),
+            kubeconfig: api.kubeconfig(user)?,
+            environment: Vec::new(),
+        };
+        Ok(settings.with(&[
+            ("LIVEKIT_HTTP_URL", livekit_url),
+            ("LIVEKIT_API_KEY", API_KEY),
+            ("LIVEKIT_API_SECRET", API_SECRET),
+            ("GLADIA_API_URL", "http://speech.test:8080"),
+        ]))
+    }
+
+    /// With more environment.
+    #[must_use]
+    pub fn with(mut self, environment: &[(&str, &str)]) -> Self {
+        let more = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.environment.extend(more);
+        self
+    }
+}
+
 /// A running operator. It is killed with this value.
 pub struct Operator {
     child: Child,
@@ -73,6 +107,23 @@ impl Operator {
     /// The server refuses.
     pub async fn install(api: &ApiServer) -> anyhow::Result<()> {
         api.apply(RBAC).await.map(|_| ())
+    }
+
+    /// A namespace for it and its sessions, where Pod Security Standards are enforced, and its user there with these rights:
+    /// everywhere, and in that namespace (see [`committed_rules`]).
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn namespace(
+        api: &ApiServer,
+        everywhere: Vec<PolicyRule>,
+        own: Vec<PolicyRule>,
+    ) -> anyhow::Result<(String, String)> {
+        let namespace = api.namespace(&[("pod-security.kubernetes.io/enforce", "restricted")]).await?;
+        let user = format!("system:serviceaccount:{namespace}:roomscribe-operator");
+        api.grant(&user, None, everywhere).await?;
+        api.grant(&user, Some(&namespace), own).await?;
+        Ok((namespace, user))
     }
 
     /// Starts it; returns when its doors are open. `folder` takes its log and install Secret.

@@ -17,10 +17,8 @@ use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use livekit_protocol as proto;
 use roomscribe_cluster::ApiServer;
 use roomscribe_cluster::kubelet::{FakeKubelet, Settings};
-use roomscribe_sims::egress::AudioSource;
 use roomscribe_sims::livekit::core::ReplyKind;
-use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator};
-use roomscribe_sims::meeting::MEETING_AAC;
+use roomscribe_sims::livekit::{Config, Faults, Keys, Person, Simulator};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -54,22 +52,18 @@ fn objects(number: usize) -> (Pod, Service) {
 
 async fn livekit() -> Simulator {
     let config = Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        keys: Keys { api_key: "key".into(), api_secret: "a-secret-of-thirty-two-characters".into() },
-        webhook_url: None,
-        audio: AudioSource::Adts(MEETING_AAC.to_vec()),
-        at_end: AtEnd::Repeat,
-        speed: 1.0,
-        seed: 1,
         faults: Faults { frame_gap_s: 2.0, ..Faults::default() },
+        ..Config::repeating(Keys {
+            api_key: "key".into(),
+            api_secret: "a-secret-of-thirty-two-characters".into(),
+        })
     };
     Simulator::start(config).await.unwrap()
 }
 
 fn start(livekit: &Simulator, number: usize, address: &str) -> String {
     let room = format!("room-{number}");
-    livekit
-        .join(&room, &Person { identity: "ada".into(), microphone: Microphone::Open, ..Person::default() });
+    livekit.join(&room, &Person::speaking("ada"));
     let url = format!("rtmp://{address}:1935/live/0a1b2c3d/s{number}.1/{}", key(&format!("s{number}")));
     let request = proto::RoomCompositeEgressRequest {
         room_name: room,

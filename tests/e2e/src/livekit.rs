@@ -3,9 +3,7 @@
 use crate::speech::{Front, Mood, Scripted, sentences};
 use crate::{PATIENCE, Place, Program, Viewer, eventually, signal};
 use anyhow::{Context, Result, ensure};
-use roomscribe_sims::egress::AudioSource;
-use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator, Truth};
-use roomscribe_sims::meeting::MEETING_AAC;
+use roomscribe_sims::livekit::{Config, Keys, Person, Simulator, Truth};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -22,20 +20,15 @@ const SECRET: &str = "secret-of-the-simulated-livekit-0";
 pub async fn livekit(listen: SocketAddr, speed: f64) -> Result<Simulator> {
     let config = Config {
         listen,
-        keys: Keys { api_key: KEY.into(), api_secret: SECRET.into() },
-        webhook_url: None,
-        audio: AudioSource::Adts(MEETING_AAC.to_vec()),
-        at_end: AtEnd::Repeat,
         speed,
-        seed: 1,
-        faults: Faults::default(),
+        ..Config::repeating(Keys { api_key: KEY.into(), api_secret: SECRET.into() })
     };
     Ok(Simulator::start(config).await?)
 }
 
 /// Somebody with an open microphone.
 pub fn speaker(identity: &str) -> Person {
-    Person { identity: identity.into(), microphone: Microphone::Open, ..Person::default() }
+    Person::speaking(identity)
 }
 
 /// Everything that a machine with `serve` on it talks to, and the machine.

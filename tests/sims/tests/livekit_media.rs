@@ -4,9 +4,8 @@
 
 use livekit_protocol as proto;
 use proto::EgressStatus as Status;
-use roomscribe_sims::egress::AudioSource;
 use roomscribe_sims::livekit::core::{Reply, ReplyKind};
-use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator};
+use roomscribe_sims::livekit::{Config, Faults, Keys, Microphone, Person, Simulator};
 use roomscribe_sims::meeting::MEETING_AAC;
 use roomscribe_sims::rtmp_sink::{Behaviour, Publish, RtmpSink};
 use std::time::Duration;
@@ -21,17 +20,15 @@ struct World {
 impl World {
     async fn new(faults: Faults, behaviour: Behaviour) -> Self {
         let livekit = Simulator::start(Config {
-            listen: ([127, 0, 0, 1], 0).into(),
-            keys: Keys { api_key: "key".into(), api_secret: "a-secret-of-thirty-two-characters".into() },
-            webhook_url: None,
-            audio: AudioSource::Adts(MEETING_AAC.to_vec()),
-            at_end: AtEnd::Repeat,
             speed: SPEED,
-            seed: 1,
             faults,
+            ..Config::repeating(Keys {
+                api_key: "key".into(),
+                api_secret: "a-secret-of-thirty-two-characters".into(),
+            })
         });
         let livekit = livekit.await.unwrap();
-        let ada = Person { identity: "ada".into(), microphone: Microphone::Open, ..Person::default() };
+        let ada = Person::speaking("ada");
         livekit.join("standup", &ada);
         Self { livekit, sink: RtmpSink::start(behaviour).await.unwrap() }
     }

@@ -267,9 +267,12 @@ fn move_if_leaving(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Lis
         draft.wake_in(2);
     }
     if egress.state == EgressState::Active {
-        let how = How::Move { egress: egress.id.clone(), from: egress.attempt };
-        intend(draft, Some(listening), how, Reason::Terminating);
+        intend(draft, Some(listening), moved(egress), Reason::Terminating);
     }
+}
+
+fn moved(egress: &Egress) -> How {
+    How::Move { egress: egress.id.clone(), from: egress.attempt }
 }
 
 /// LiveKit has not answered yet, or the listing is older than the call.
@@ -410,11 +413,6 @@ fn pending_intent(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) -> bo
     true
 }
 
-/// As the resource will show it: whoever wrote it knows it again by its microseconds.
-fn micro(now: Timestamp) -> MicroTime {
-    MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now))
-}
-
 /// An older egress that was given up, and is heard again before the new one has been started, is moved instead: two never feed.
 fn rather_moves(draft: &mut Draft<'_>, attempt: u32) -> bool {
     let Some(Hearing::Publishing(heard)) = draft.hearing() else { return false };
@@ -423,8 +421,7 @@ fn rather_moves(draft: &mut Draft<'_>, attempt: u32) -> bool {
         return false;
     };
     if egress.state == EgressState::Active {
-        let how = How::Move { egress: egress.id.clone(), from: egress.attempt };
-        draft.memory.intent = Some(Intent { attempt, how });
+        draft.memory.intent = Some(Intent { attempt, how: moved(egress) });
         draft.wake_in(1);
     } else {
         draft.ask(Ask::Egresses, Reason::Active);
@@ -455,4 +452,9 @@ fn intend(draft: &mut Draft<'_>, listening: Option<Listening<'_>>, how: How, why
     (draft.memory.unheard_since, draft.memory.replaced) = (None, None);
     draft.act(Action::WriteIntent { attempt, how }, why);
     draft.wake_in(5);
+}
+
+/// As the resource will show it: whoever wrote it knows it again by its microseconds.
+fn micro(now: Timestamp) -> MicroTime {
+    MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now))
 }

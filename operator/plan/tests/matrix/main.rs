@@ -187,17 +187,10 @@ fn a_worker_whose_container_ended_is_followed_by_the_next_attempt_as_soon_as_it_
 #[test]
 fn an_attempt_that_was_called_after_the_container_came_back_is_not_followed_by_another() {
     let scene = Scene::new().restarted_pod(1, 10).room(1).attempt(1, 300);
-    let called = StartCall {
-        attempt: 1,
-        at: at(-5),
-        moves: None,
-        answered_at: Some(at(-4)),
-        outcome: Some(StartOutcome::Started { id: "EG_a".into() }),
-    };
     let plan = scene
         .listed(vec![active("EG_a", 1)])
         .hearing(0)
-        .remembering(|memory| memory.start = Some(called))
+        .answered(1, (5, 4), StartOutcome::Started { id: "EG_a".into() })
         .plan();
     assert!(!does(&plan, |action| matches!(action, Action::WriteIntent { .. })));
 }

@@ -93,10 +93,8 @@ fn an_egress_that_failed_for_another_cause_leaves_the_address_alone() {
 /// LiveKit refused the start of attempt 7; `before`: so many times in a row before it, the first so many seconds ago.
 fn refused_start(before: Option<(u32, i64)>) -> Plan {
     let scene = Scene::new().pod(1).room(1).attempt(7, 2).listed(vec![]).later(300);
+    let scene = scene.answered(7, (2, 1), StartOutcome::Refused("unknown layout".into()));
     let scene = scene.remembering(|memory| {
-        let outcome = Some(StartOutcome::Refused("unknown layout".into()));
-        let answered_at = Some(at(-1));
-        memory.start = Some(StartCall { attempt: 7, at: at(-2), moves: None, answered_at, outcome });
         memory.refusals = before.map_or(0, |(count, _)| count);
         memory.refused = before.map(|(_, ago)| (at(-ago), at(-30)));
         memory.counted = 6;

@@ -276,6 +276,13 @@ impl Scene {
         self.attempt(attempt, ago).remembering(|memory| memory.intent = Some(intent))
     }
 
+    /// LiveKit was asked to start this attempt so many seconds ago, and answered so many ago.
+    pub(crate) fn answered(self, attempt: u32, ago: (i64, i64), outcome: StartOutcome) -> Self {
+        let (at, answered_at) = (at(-ago.0), Some(at(-ago.1)));
+        let call = StartCall { attempt, at, moves: None, answered_at, outcome: Some(outcome) };
+        self.remembering(|memory| memory.start = Some(call))
+    }
+
     /// The worker hears this attempt; 0: nobody.
     pub(crate) fn hearing(self, attempt: u32) -> Self {
         let hearing = if attempt == 0 { Hearing::Nobody } else { Hearing::Publishing(attempt) };

@@ -179,37 +179,19 @@ fn a_session_let_go_by_force_takes_its_pod_and_service_along() {
 
 #[test]
 fn a_livekit_without_room_is_said_until_an_egress_comes() {
-    let failed = || {
-        let call = StartCall {
-            attempt: 1,
-            at: at(-40),
-            moves: None,
-            answered_at: Some(at(-1)),
-            outcome: Some(StartOutcome::NoCapacity),
-        };
-        let scene = Scene::new().pod(1).room(1).attempt(1, 40).listed(vec![]);
-        scene.remembering(|memory| memory.start = Some(call))
-    };
-    let looked_for = failed().plan();
+    let failed = Scene::new().pod(1).room(1).attempt(1, 40).listed(vec![]);
+    let looked_for = failed.answered(1, (40, 1), StartOutcome::NoCapacity).plan();
     assert_eq!(reason(&looked_for, ConditionType::EgressActive), "CapacityExhausted");
+    assert_eq!(looked_for.status.attempt, Some(1));
     let next = Scene::new().pod(1).room(1).intended(2, 1).listed(vec![]);
-    let status = looked_for.status.clone();
     let under_way = next.said(ConditionType::EgressActive, Verdict::False, Reason::CapacityExhausted).plan();
     assert_eq!(reason(&under_way, ConditionType::EgressActive), "CapacityExhausted");
-    assert_eq!(status.attempt, Some(1));
 }
 
 #[test]
 fn a_start_that_was_never_sent_is_not_looked_for() {
-    let call = StartCall {
-        attempt: 1,
-        at: at(-20),
-        moves: None,
-        answered_at: Some(at(-20)),
-        outcome: Some(StartOutcome::NotSent),
-    };
     let scene = Scene::new().pod(1).room(1).attempt(1, 20).listed(vec![]);
-    let plan = scene.remembering(|memory| memory.start = Some(call)).plan();
+    let plan = scene.answered(1, (20, 20), StartOutcome::NotSent).plan();
     assert_eq!(reason(&plan, ConditionType::EgressActive), "LiveKitUnreachable");
     assert!(plan.memory.failures == 1 && plan.memory.retry_at.is_some());
 }

@@ -4,10 +4,8 @@
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use roomscribe_cluster::scale::{self, Wanted};
-use roomscribe_cluster::{ApiServer, Operator, OperatorSettings, committed_rules};
-use roomscribe_sims::egress::AudioSource;
-use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator};
-use roomscribe_sims::meeting::MEETING_AAC;
+use roomscribe_cluster::{API_KEY, API_SECRET, ApiServer, Operator, OperatorSettings, committed_rules};
+use roomscribe_sims::livekit::{Config, Faults, Keys, Person, Simulator};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::process::Stdio;
@@ -16,8 +14,6 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-const KEY: &str = "devkey";
-const SECRET: &str = "secret-of-the-simulated-livekit-0";
 /// A played kubelet's open files for one session.
 const FILES_PER_SESSION: usize = 4;
 /// Open files of a process for everything else.
@@ -79,11 +75,8 @@ async fn one(wanted: Wanted) -> anyhow::Result<Value> {
     api.apply_crd().await?;
     Operator::install(&api).await?;
     let livekit = livekit(count).await?;
-    let namespace = api.namespace(&[("pod-security.kubernetes.io/enforce", "restricted")]).await?;
-    let user = format!("system:serviceaccount:{namespace}:roomscribe-operator");
     let (everywhere, own) = committed_rules()?;
-    api.grant(&user, None, everywhere).await?;
-    api.grant(&user, Some(&namespace), own).await?;
+    let (namespace, user) = Operator::namespace(&api, everywhere, own).await?;
     let mut played = Vec::new();
     for part in 0..kubelets {
         played.push(kubelet(&api.kubeconfig("admin")?, part, kubelets).await?);
@@ -91,14 +84,15 @@ async fn one(wanted: Wanted) -> anyhow::Result<Value> {
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("id"), "0a1b2c3d")?;
     std::fs::write(folder.path().join("key"), [7; 32])?;
-    let settings = settings(&api, &user, &namespace, &livekit.url())?;
+    let settings = OperatorSettings::new(&api, &user, &namespace, &livekit.url())?;
+    let settings =
+        settings.with(&[("WATCH_NAMESPACES", &namespace), ("LIVEKIT_RATE", "500"), ("LIVEKIT_BURST", "500")]);
     let operator = Operator::start(&settings, folder.path()).await?;
     tracing::info!(kubelets, "creating {count} sessions");
     let run = scale::run(&api, &operator, &user, &namespace, wanted).await;
     let run = run.with_context(|| format!("the operator said last: {}", tail(&operator.said())))?;
     let egresses = livekit.egresses();
-    let lives = |status: &str| matches!(status, "EGRESS_STARTING" | "EGRESS_ACTIVE" | "EGRESS_ENDING");
-    let left = egresses.iter().filter(|egress| lives(egress.status)).count();
+    let left = egresses.iter().filter(|egress| egress.lives()).count();
     ensure!(left == 0, "{left} egresses go on though all sessions are gone");
     let calls = livekit.calls().into_iter().map(|(call, number)| (call, json!(number as f64 / count as f64)));
     let mut run = serde_json::to_value(run)?;
@@ -110,45 +104,14 @@ async fn one(wanted: Wanted) -> anyhow::Result<Value> {
 
 /// One frame in two seconds, in real time: the rooms are many and the machine is small.
 async fn livekit(rooms: usize) -> anyhow::Result<Simulator> {
-    let config = Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        keys: Keys { api_key: KEY.into(), api_secret: SECRET.into() },
-        webhook_url: None,
-        audio: AudioSource::Adts(MEETING_AAC.to_vec()),
-        at_end: AtEnd::Repeat,
-        speed: 1.0,
-        seed: 61,
-        faults: Faults { frame_gap_s: 2.0, ..Faults::default() },
-    };
+    let keys = Keys { api_key: API_KEY.into(), api_secret: API_SECRET.into() };
+    let faults = Faults { frame_gap_s: 2.0, ..Faults::default() };
+    let config = Config { seed: 61, faults, ..Config::repeating(keys) };
     let livekit = Simulator::start(config).await?;
     for number in 0..rooms {
-        let person = Person { identity: "ada".into(), microphone: Microphone::Open, ..Person::default() };
-        livekit.join(&format!("scale-{number}"), &person);
+        livekit.join(&format!("scale-{number}"), &Person::speaking("ada"));
     }
     Ok(livekit)
-}
-
-fn settings(
-    api: &ApiServer,
-    user: &str,
-    namespace: &str,
-    livekit_url: &str,
-) -> anyhow::Result<OperatorSettings> {
-    let environment = [
-        ("WATCH_NAMESPACES", namespace),
-        ("LIVEKIT_HTTP_URL", livekit_url),
-        ("LIVEKIT_API_KEY", KEY),
-        ("LIVEKIT_API_SECRET", SECRET),
-        ("LIVEKIT_RATE", "500"),
-        ("LIVEKIT_BURST", "500"),
-        ("GLADIA_API_URL", "http://speech.test:8080"),
-    ];
-    Ok(OperatorSettings {
-        user: user.to_owned(),
-        namespace: namespace.to_owned(),
-        kubeconfig: api.kubeconfig(user)?,
-        environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-    })
 }
 
 /// Plays its part of the sessions from when this returns; killed with the value, and by the kernel with this process.

@@ -4,10 +4,8 @@
 use anyhow::Context;
 use clap::Parser;
 use roomscribe_cluster::kubelet::{FakeKubelet, Settings};
-use roomscribe_cluster::{ApiServer, Operator, OperatorSettings};
-use roomscribe_sims::egress::AudioSource;
-use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator};
-use roomscribe_sims::meeting::MEETING_AAC;
+use roomscribe_cluster::{API_KEY, API_SECRET, ApiServer, Operator, OperatorSettings};
+use roomscribe_sims::livekit::{Config, Keys, Person, Simulator};
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -64,7 +62,9 @@ async fn up(args: &Args, folder: &std::path::Path) -> anyhow::Result<Up> {
         folder.join("key"),
         std::iter::repeat_with(|| fastrand::u8(..)).take(32).collect::<Vec<_>>(),
     )?;
-    let operator = Operator::start(&settings(&api, &livekit)?, folder).await?;
+    let settings = OperatorSettings::new(&api, USER, "roomscribe", &livekit.url())?;
+    let settings = settings.with(&[("GLADIA_API_URL", "http://speech.played:8080")]);
+    let operator = Operator::start(&settings, folder).await?;
     let text = next_steps(&api, &livekit, &kubelet, &operator)?;
     // Whole or not at all: somebody waits for it.
     let half = args.ready.with_extension("new");
@@ -73,34 +73,11 @@ async fn up(args: &Args, folder: &std::path::Path) -> anyhow::Result<Up> {
 }
 
 async fn livekit() -> anyhow::Result<Simulator> {
-    let config = Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        keys: Keys { api_key: "devkey".into(), api_secret: "secret-of-the-simulated-livekit-0".into() },
-        webhook_url: None,
-        audio: AudioSource::Adts(MEETING_AAC.to_vec()),
-        at_end: AtEnd::Repeat,
-        speed: 1.0,
-        seed: fastrand::u64(..),
-        faults: Faults::default(),
-    };
+    let keys = Keys { api_key: API_KEY.into(), api_secret: API_SECRET.into() };
+    let config = Config { seed: fastrand::u64(..), ..Config::repeating(keys) };
     let livekit = Simulator::start(config).await?;
-    livekit.join(ROOM, &Person { identity: "ada".into(), microphone: Microphone::Open, ..Person::default() });
+    livekit.join(ROOM, &Person::speaking("ada"));
     Ok(livekit)
-}
-
-fn settings(api: &ApiServer, livekit: &Simulator) -> anyhow::Result<OperatorSettings> {
-    let environment = [
-        ("LIVEKIT_HTTP_URL", livekit.url()),
-        ("LIVEKIT_API_KEY", "devkey".into()),
-        ("LIVEKIT_API_SECRET", "secret-of-the-simulated-livekit-0".into()),
-        ("GLADIA_API_URL", "http://speech.played:8080".into()),
-    ];
-    Ok(OperatorSettings {
-        user: USER.into(),
-        namespace: "roomscribe".into(),
-        kubeconfig: api.kubeconfig(USER)?,
-        environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
-    })
 }
 
 fn next_steps(

@@ -230,9 +230,11 @@ impl Life {
         let (phase, state) = match self.phase {
             Phase::New => return None,
             Phase::Unschedulable => return Some(unschedulable),
-            Phase::Creating | Phase::PullFails if self.config_error.is_some() => {
+            Phase::Creating | Phase::PullFails | Phase::Waiting if self.config_error.is_some() => {
                 let message = self.config_error.as_deref();
-                ("Pending", json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}}))
+                // What ran before keeps the pod's phase.
+                let phase = if self.has_run() { "Running" } else { "Pending" };
+                (phase, json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}}))
             }
             Phase::Creating => ("Pending", json!({"waiting": {"reason": "ContainerCreating"}})),
             Phase::PullFails => {
@@ -241,11 +243,6 @@ impl Life {
             }
             Phase::Running | Phase::Ready | Phase::Lost => {
                 ("Running", json!({"running": {"startedAt": self.started_at.map(seconds)}}))
-            }
-            // It ran before: the pod's phase stays.
-            Phase::Waiting if self.config_error.is_some() => {
-                let message = self.config_error.as_deref();
-                ("Running", json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}}))
             }
             Phase::Waiting => {
                 let message = "back-off 10s restarting failed container";

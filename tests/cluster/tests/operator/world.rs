@@ -9,15 +9,13 @@ use roomscribe_cluster::kubelet::{FakeKubelet, Settings};
 use roomscribe_cluster::{ApiServer, Operator, OperatorSettings, committed_rules};
 use roomscribe_crds::condition::{self, ConditionType};
 use roomscribe_crds::{TranscriptionSession, TranscriptionSessionSpec, TranscriptionSessionStatus};
-use roomscribe_sims::egress::AudioSource;
-use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator, Truth};
-use roomscribe_sims::meeting::MEETING_AAC;
+use roomscribe_sims::livekit::{Config, Keys, Person, Simulator, Truth};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
-pub(crate) const KEY: &str = "devkey";
-pub(crate) const SECRET: &str = "secret-of-the-simulated-livekit-0";
+pub(crate) use roomscribe_cluster::{API_KEY as KEY, API_SECRET as SECRET};
+
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Times real time: LiveKit's own waits.
 const SPEED: f64 = 5.0;
@@ -43,16 +41,8 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 pub(crate) async fn livekit(seed: u64) -> Simulator {
-    let config = Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        keys: Keys { api_key: KEY.into(), api_secret: SECRET.into() },
-        webhook_url: None,
-        audio: AudioSource::Adts(MEETING_AAC.to_vec()),
-        at_end: AtEnd::Repeat,
-        speed: SPEED,
-        seed,
-        faults: Faults::default(),
-    };
+    let keys = Keys { api_key: KEY.into(), api_secret: SECRET.into() };
+    let config = Config { speed: SPEED, seed, ..Config::repeating(keys) };
     Simulator::start(config).await.unwrap()
 }
 
@@ -81,11 +71,7 @@ impl World {
         everywhere: Vec<PolicyRule>,
         own: Vec<PolicyRule>,
     ) -> Self {
-        let labels = [("pod-security.kubernetes.io/enforce", "restricted")];
-        let namespace = api.namespace(&labels).await.unwrap();
-        let user = format!("system:serviceaccount:{namespace}:roomscribe-operator");
-        api.grant(&user, None, everywhere).await.unwrap();
-        api.grant(&user, Some(&namespace), own).await.unwrap();
+        let (namespace, user) = Operator::namespace(api, everywhere, own).await.unwrap();
         let client = api.client().await.unwrap();
         let played = Settings { namespace: Some(namespace.clone()), ..Settings::default() };
         let kubelet = FakeKubelet::start(client.clone(), played).await.unwrap();
@@ -109,19 +95,8 @@ impl World {
     }
 
     pub(crate) fn settings(&self) -> OperatorSettings {
-        let environment = [
-            ("WATCH_NAMESPACES", self.namespace.as_str()),
-            ("LIVEKIT_HTTP_URL", &self.livekit_url),
-            ("LIVEKIT_API_KEY", KEY),
-            ("LIVEKIT_API_SECRET", SECRET),
-            ("GLADIA_API_URL", "http://speech.test:8080"),
-        ];
-        OperatorSettings {
-            user: self.user.clone(),
-            namespace: self.namespace.clone(),
-            kubeconfig: self.api.kubeconfig(&self.user).unwrap(),
-            environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        }
+        let settings = OperatorSettings::new(self.api, &self.user, &self.namespace, &self.livekit_url);
+        settings.unwrap().with(&[("WATCH_NAMESPACES", &self.namespace)])
     }
 
     pub(crate) async fn operator(&self) -> Operator {
@@ -129,9 +104,7 @@ impl World {
     }
 
     pub(crate) async fn operator_with(&self, environment: &[(&str, &str)]) -> Operator {
-        let mut settings = self.settings();
-        let more = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        settings.environment.extend(more);
+        let settings = self.settings().with(environment);
         Operator::start(&settings, self.folder.path()).await.unwrap()
     }
 
@@ -236,8 +209,7 @@ impl World {
 
 /// Somebody with an open microphone.
 pub(crate) fn join(livekit: &Simulator, room: &str, identity: &str) {
-    let person = Person { identity: identity.into(), microphone: Microphone::Open, ..Person::default() };
-    livekit.join(room, &person);
+    livekit.join(room, &Person::speaking(identity));
 }
 
 /// Egresses that may still send, of one installation or of all.
@@ -245,7 +217,7 @@ pub(crate) fn live(livekit: &Simulator, install: Option<&str>) -> Vec<Truth> {
     let lives = |egress: &Truth| {
         let ours =
             install.is_none_or(|install| egress.outputs.iter().any(|output| output.url.contains(install)));
-        ours && matches!(egress.status, "EGRESS_STARTING" | "EGRESS_ACTIVE" | "EGRESS_ENDING")
+        ours && egress.lives()
     };
     livekit.egresses().into_iter().filter(lives).collect()
 }

@@ -40,6 +40,7 @@ pub use faults::{Faults, LostAnswer};
 
 use crate::adts::{self, AdtsError, FRAME_SAMPLES};
 use crate::egress::AudioSource;
+use crate::meeting::MEETING_AAC;
 use clock::Clock;
 use core::{Core, Settings};
 use shell::Shell;
@@ -73,6 +74,22 @@ pub struct Config {
     pub seed: u64,
     /// Switches.
     pub faults: Faults,
+}
+
+impl Config {
+    /// On any free port of loopback: the demo's meeting for ever, in real time, without webhooks and faults.
+    pub fn repeating(keys: Keys) -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 0).into(),
+            keys,
+            webhook_url: None,
+            audio: AudioSource::Adts(MEETING_AAC.to_vec()),
+            at_end: AtEnd::Repeat,
+            speed: 1.0,
+            seed: 1,
+            faults: Faults::default(),
+        }
+    }
 }
 
 /// Why it cannot start.

@@ -61,6 +61,13 @@ pub struct Truth {
     pub outputs: Vec<OutputTruth>,
 }
 
+impl Truth {
+    /// It may still send.
+    pub fn lives(&self) -> bool {
+        matches!(self.status, "EGRESS_STARTING" | "EGRESS_ACTIVE" | "EGRESS_ENDING")
+    }
+}
+
 /// An output of [`Truth`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -49,6 +49,13 @@ pub struct Person {
     pub agent: bool,
 }
 
+impl Person {
+    /// Somebody with an open microphone.
+    pub fn speaking(identity: &str) -> Self {
+        Self { identity: identity.to_owned(), microphone: Microphone::Open, ..Self::default() }
+    }
+}
+
 impl Room {
     pub(super) fn has_open_microphone(&self) -> bool {
         let of_people = self.people.values().filter(|person| person.kind != Kind::Egress as i32);
