@@ -4,6 +4,7 @@
 use crate::context::Context;
 use crate::settings::{Args, SettingError};
 use crate::start;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,15 +24,21 @@ pub fn read(args: &Args) -> Result<Args, SettingError> {
     ];
     for (setting, path, key) in files {
         let Some(path) = path else { continue };
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            SettingError::new(setting, format!("{}: {error}; mount the Secret there", path.display()))
-        })?;
-        if text.trim().is_empty() {
-            return Err(SettingError::new(setting, format!("{} is empty", path.display())));
-        }
-        text.trim().clone_into(key);
+        file(setting, path)?.trim().clone_into(key);
     }
+    let creds = args.transcripts.nats_creds.as_deref();
+    read.transcripts.creds = creds.map(|path| file("NATS_CREDS", path)).transpose()?;
     Ok(read)
+}
+
+fn file(setting: &'static str, path: &Path) -> Result<String, SettingError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        SettingError::new(setting, format!("{}: {error}; mount the Secret there", path.display()))
+    })?;
+    if text.trim().is_empty() {
+        return Err(SettingError::new(setting, format!("{} is empty", path.display())));
+    }
+    Ok(text)
 }
 
 /// Looks at the files for ever, and gives new keys to all sessions.
@@ -63,6 +70,14 @@ pub async fn follow(context: Arc<Context>, args: Args) {
 }
 
 fn same(a: &Args, b: &Args) -> bool {
-    (&a.livekit_api_key, &a.livekit_api_secret, &a.gladia_api_key)
-        == (&b.livekit_api_key, &b.livekit_api_secret, &b.gladia_api_key)
+    secrets(a) == secrets(b)
+}
+
+fn secrets(args: &Args) -> [Option<&str>; 4] {
+    [
+        Some(args.livekit_api_key.as_str()),
+        Some(args.livekit_api_secret.as_str()),
+        Some(args.gladia_api_key.as_str()),
+        args.transcripts.creds.as_deref(),
+    ]
 }

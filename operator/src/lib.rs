@@ -13,6 +13,7 @@
 //! | `workers` | one held long poll per worker |
 //! | `collector` | once a minute: egresses that have outlived their session |
 //! | `keys` | the installation's own keys from files, which change |
+//! | `jobs` | what the program does once and then ends: `drain`, `self-test` |
 //! | `leader` | one operator at a time |
 
 pub mod api;
@@ -24,6 +25,7 @@ pub mod context;
 pub mod credentials;
 pub mod http;
 pub mod index;
+pub mod jobs;
 pub mod keys;
 pub mod leader;
 pub mod listen;

@@ -1,7 +1,8 @@
 //! `roomscribe-operator`: see the crate's documentation.
 
+use roomscribe_operator::jobs::Job;
 use roomscribe_operator::settings::{Args, CommandLine, SettingError};
-use roomscribe_operator::start::{End, operate};
+use roomscribe_operator::start::{End, operate, work};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,8 +31,22 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(UNAVAILABLE, &error.to_string()),
     };
-    match runtime.block_on(operate(args, terminated())) {
+    let job = args.job.clone();
+    let tries_again = matches!(job, Some(Job::Drain(_)));
+    let end = match job {
+        Some(job) => runtime.block_on(work(args, job, terminated())),
+        None => runtime.block_on(operate(args, terminated())),
+    };
+    match end {
         Ok(End::Stopped) => ExitCode::SUCCESS,
+        Ok(End::Job { done, said }) => {
+            println!("{}", said.trim_end());
+            match (done, tries_again) {
+                (true, _) => ExitCode::SUCCESS,
+                (false, true) => ExitCode::from(TRY_AGAIN),
+                (false, false) => ExitCode::from(UNAVAILABLE),
+            }
+        }
         Ok(End::LeaseLost) => fail(TRY_AGAIN, "the Lease was lost: another operator leads now"),
         Err(error) if error.is::<SettingError>() => fail(SETTINGS, &format!("{error:#}")),
         Err(error) => fail(UNAVAILABLE, &format!("{error:#}")),

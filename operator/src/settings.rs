@@ -1,13 +1,22 @@
 //! The operator's settings: flags, then environment. A wrong one ends with exit code 64 and a line that names it.
 
+mod log;
+mod worker;
+
+use crate::jobs::Job;
 use clap::Parser;
+pub use log::LogArgs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+pub use worker::{Annotations, PullPolicy, WorkerArgs};
 
 /// Keeps LiveKit and the cluster as the TranscriptionSessions ask.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "roomscribe-operator", version, about)]
 pub struct Args {
+    /// None: look after sessions.
+    #[command(subcommand)]
+    pub job: Option<Job>,
     /// Namespaces whose sessions are looked after, separated by commas; none: all namespaces.
     #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
     pub watch_namespaces: Vec<String>,
@@ -59,15 +68,12 @@ pub struct Args {
     /// Folder of the install Secret: files `id` (8 hex digits) and `key` (32 bytes or more).
     #[arg(long, env = "INSTALL_DIR", default_value = "/etc/roomscribe/install", value_name = "FOLDER")]
     pub install_dir: PathBuf,
-    /// Image of worker pods.
-    #[arg(long, env = "WORKER_IMAGE", default_value = "roomscribe-worker:latest", value_name = "IMAGE")]
-    pub worker_image: String,
-    /// Secrets with the registry's password, separated by commas.
-    #[arg(long, env = "WORKER_PULL_SECRETS", value_delimiter = ',', value_name = "SECRET")]
-    pub worker_pull_secrets: Vec<String>,
-    /// Log filter of workers.
-    #[arg(long, env = "WORKER_LOG", default_value = "info", value_name = "FILTER")]
-    pub worker_log: String,
+    /// The worker pods.
+    #[command(flatten)]
+    pub worker: WorkerArgs,
+    /// The transcript log.
+    #[command(flatten)]
+    pub transcripts: LogArgs,
     /// Sessions may bring Secrets of their own (livekitRef, speech.secretRef); needs the right to get Secrets.
     #[arg(long, env = "CREDENTIALS_PER_SESSION")]
     pub credentials_per_session: bool,
@@ -171,9 +177,8 @@ impl Args {
                 "is not set, but the other LIVEKIT_ settings are: set all three",
             ));
         }
-        if self.worker_image.trim().is_empty() {
-            return Err(SettingError::new("WORKER_IMAGE", "is empty: give the image of worker pods"));
-        }
+        self.worker.check()?;
+        self.transcripts.check()?;
         if !(self.livekit_rate > 0.0 && self.livekit_burst >= 1.0) {
             return Err(SettingError::new(
                 "LIVEKIT_RATE",
@@ -236,6 +241,21 @@ mod tests {
         assert!(args(&[]).check().is_ok());
         let error = args(&["--livekit-http-url", "https://h", "--livekit-api-key", "k"]).check().unwrap_err();
         assert_eq!(error.setting, "LIVEKIT_API_SECRET");
+    }
+
+    #[test]
+    fn settings_of_workers_and_transcripts_that_cannot_be_used_are_named() {
+        let wrong = |flags: &[&str]| args(flags).check().unwrap_err().to_string();
+        assert!(wrong(&["--worker-image", " "]).starts_with("WORKER_IMAGE: "));
+        assert!(wrong(&["--nats-creds", "f"]).starts_with("NATS_CREDS: is set, but NATS_URL is not"));
+        assert!(
+            wrong(&["--nats-url", "nats://nats", "--nats-replicas", "2"]).starts_with("NATS_REPLICAS: 2")
+        );
+        let password = wrong(&["--nats-url", "nats://a:4222,nats://bob:secret@b:4222"]);
+        assert!(password.starts_with("NATS_URL: ") && !password.contains("secret"), "{password}");
+        let parsed = Args::try_parse_from(["operator", "--worker-resources", "{\"requests\":4}"]);
+        let said = one_line(&parsed.unwrap_err().to_string());
+        assert!(said.starts_with("WORKER_RESOURCES: ") && said.contains("no such JSON"), "{said}");
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! From settings to a running operator, and its end.
 
 use crate::cells::lock;
-use crate::children::{Hidden, IngestDefaults, Installation, LogSettings, SpeechDefaults, WorkerDefaults};
+use crate::children::{
+    Hidden, IngestDefaults, Installation, LogSettings, NatsSettings, SpeechDefaults, WorkerDefaults,
+};
 use crate::context::Context;
 use crate::credentials::{Own, OwnSpeech, Vault, version_of};
 use crate::http::Shown;
 use crate::index::Index;
+use crate::jobs::{Drained, Job};
 use crate::leader::{Leader, LeaseSettings};
 use crate::listen::listen;
 use crate::metrics::{CallLabels, Metrics, ResultLabel};
-use crate::settings::{Args, Install};
+use crate::settings::{Args, Install, LogArgs, WorkerArgs};
 use crate::stream_key::InstallKey;
 use crate::wake::Router;
-use crate::{collector, http, keys, run};
+use crate::{collector, http, jobs, keys, run};
 use anyhow::Context as _;
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::LocalObjectReference;
@@ -27,12 +30,46 @@ use tokio::sync::watch;
 const LAST_ROUNDS: Duration = Duration::from_secs(20);
 
 /// Why the process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// It was asked to.
     Stopped,
+    /// Its job has ended.
+    Job {
+        /// As it should.
+        done: bool,
+        /// For a person.
+        said: String,
+    },
     /// Another process holds the Lease: begin again as a standby.
     LeaseLost,
+}
+
+/// Does one job and ends.
+///
+/// # Errors
+/// When something that it needs cannot be had: the message says which setting or right to mend.
+pub async fn work(written: Args, job: Job, stop: impl Future<Output = ()>) -> anyhow::Result<End> {
+    let args = keys::read(&written)?;
+    args.check()?;
+    let (client, namespaces) = (client().await?, namespaces(&args));
+    let job = async {
+        Ok(match job {
+            Job::Drain(drain) => {
+                let patience = Duration::from_secs(drain.timeout_seconds);
+                let drained = jobs::drain(&client, &namespaces, patience).await?;
+                End::Job { done: matches!(drained, Drained::All(_)), said: drained.sentence() }
+            }
+            Job::SelfTest(test) => {
+                let test = jobs::self_test(&client, &namespaces, &args, &test.gateway_url).await;
+                End::Job { done: test.passed(), said: test.to_string() }
+            }
+        })
+    };
+    tokio::select! {
+        end = job => end,
+        () = stop => anyhow::bail!("ended by a signal before the job was done"),
+    }
 }
 
 /// Runs until `stop`, or until the Lease is lost.
@@ -156,23 +193,43 @@ fn context(
 }
 
 fn installation(args: &Args, install: &Install) -> Installation {
-    let mut worker = WorkerDefaults::new(&args.worker_image);
-    worker.log_filter.clone_from(&args.worker_log);
-    let named = |name: &String| LocalObjectReference { name: name.clone() };
-    worker.image_pull_secrets =
-        args.worker_pull_secrets.iter().filter(|name| !name.is_empty()).map(named).collect();
     Installation {
         install: install.id.clone(),
         key: InstallKey::new(install.key.clone()),
-        worker,
+        worker: worker(&args.worker),
         speech: speech(args),
         ingest: IngestDefaults {
+            annotations: args.worker.worker_service_annotations.clone(),
             node_port_host: args.node_port_host.clone(),
             load_balancer_node_ports: args.load_balancer_node_ports,
             ..IngestDefaults::default()
         },
-        log: LogSettings::default(),
+        log: log(&args.transcripts),
     }
+}
+
+fn worker(args: &WorkerArgs) -> WorkerDefaults {
+    let defaults = WorkerDefaults::new(&args.worker_image);
+    let named = |name: &String| LocalObjectReference { name: name.clone() };
+    let pull_secrets = args.worker_pull_secrets.iter().filter(|name| !name.is_empty());
+    WorkerDefaults {
+        image_pull_policy: args.worker_pull_policy.map(|policy| format!("{policy:?}")),
+        image_pull_secrets: pull_secrets.map(named).collect(),
+        resources: args.worker_resources.clone().unwrap_or_else(|| defaults.resources.clone()),
+        grace_seconds: args.worker_grace_seconds,
+        log_filter: args.worker_log.clone(),
+        ..defaults
+    }
+}
+
+fn log(args: &LogArgs) -> LogSettings {
+    let nats = args.is_nats().then(|| NatsSettings {
+        url: args.nats_url.trim().to_owned(),
+        creds: args.creds.as_ref().map(Hidden::new),
+        replicas: args.nats_replicas,
+        retention_days: args.retention_days,
+    });
+    LogSettings { nats }
 }
 
 fn speech(args: &Args) -> SpeechDefaults {
@@ -185,7 +242,11 @@ fn speech(args: &Args) -> SpeechDefaults {
 
 /// The installation's keys have changed: every session that runs is planned again with them.
 pub(crate) fn renew(context: &Context, args: &Args) {
-    let renewed = Installation { speech: speech(args), ..context.installation().as_ref().clone() };
+    let renewed = Installation {
+        speech: speech(args),
+        log: log(&args.transcripts),
+        ..context.installation().as_ref().clone()
+    };
     *lock(&context.installation) = Arc::new(renewed);
     context.vault.renew(own(args));
     let running = context.sessions.all(|seen| (!seen.finished).then(|| seen.object.clone()));

@@ -8,7 +8,7 @@
 
 use k8s_openapi::api::core::v1::{EnvVar, Pod, Service};
 use roomscribe_crds::*;
-use roomscribe_operator::children::{self, Hidden, Installation, LogSettings, names};
+use roomscribe_operator::children::{self, Hidden, Installation, LogSettings, NatsSettings, names};
 use roomscribe_operator::stream_key::InstallKey;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -90,8 +90,9 @@ fn same(name: &str, made: &impl serde::Serialize) {
 
 fn with_nats() -> Installation {
     let creds = Some(Hidden::new("creds"));
-    let log = LogSettings { nats_url: Some("nats://nats.roomscribe:4222".into()), nats_creds: creds };
-    Installation { log, ..installation() }
+    let url = "nats://nats.roomscribe:4222".into();
+    let nats = NatsSettings { url, creds, replicas: 3, retention_days: 30 };
+    Installation { log: LogSettings { nats: Some(nats) }, ..installation() }
 }
 
 #[test]

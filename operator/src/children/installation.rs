@@ -148,15 +148,31 @@ const CLOUD_PREFIXES: &[&str] = &[
 /// Where the transcript goes.
 #[derive(Debug, Clone, Default)]
 pub struct LogSettings {
-    /// NATS; `None`: a folder of the pod.
-    pub nats_url: Option<String>,
-    /// Content of a NATS credentials file.
-    pub nats_creds: Option<Secret>,
+    /// `None`: a folder of the pod.
+    pub nats: Option<NatsSettings>,
+}
+
+/// NATS with JetStream.
+#[derive(Debug, Clone)]
+pub struct NatsSettings {
+    /// Servers, separated by commas; no password in it.
+    pub url: String,
+    /// Content of a credentials file.
+    pub creds: Option<Secret>,
+    /// Servers that keep a copy.
+    pub replicas: u8,
+    /// Days that a transcript is kept after its last event.
+    pub retention_days: u16,
 }
 
 impl LogSettings {
+    /// Content of the NATS credentials file.
+    pub(super) fn creds(&self) -> Option<&Secret> {
+        self.nats.as_ref()?.creds.as_ref()
+    }
+
     /// The transcript outlives its pod.
     pub fn is_durable(&self) -> bool {
-        self.nats_url.is_some()
+        self.nats.is_some()
     }
 }

@@ -13,7 +13,7 @@ mod session_file;
 
 pub use edits::{for_the_next_pod, made_of};
 pub use installation::{
-    IngestDefaults, Installation, LogSettings, Secret as Hidden, SpeechDefaults, WorkerDefaults,
+    IngestDefaults, Installation, LogSettings, NatsSettings, Secret as Hidden, SpeechDefaults, WorkerDefaults,
 };
 pub use pod::pod;
 pub use secret::{publisher, same_url, secret};

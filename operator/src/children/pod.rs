@@ -135,14 +135,17 @@ fn environment(session: &TranscriptionSession, installation: &Installation) -> V
     let (speech, own) = (&session.spec.speech, &installation.speech);
     let region = if same_service(session, installation) { own.region.as_ref() } else { None };
     let tls = |file: &str| session.spec.ingest.tls.as_ref().map(|_| format!("{TLS_DIR}/{file}"));
-    let creds = installation.log.nats_creds.as_ref().map(|_| format!("{CONFIG_DIR}/{NATS_CREDS}"));
+    let nats = installation.log.nats.as_ref();
+    let creds = installation.log.creds().map(|_| format!("{CONFIG_DIR}/{NATS_CREDS}"));
     let plain = [
         ("DATA_DIR", Some(DATA_DIR.to_owned())),
         ("RUST_LOG", Some(installation.worker.log_filter.clone())),
         ("GLADIA_API_URL", speech.api_url.clone().or_else(|| own.api_url.clone())),
         ("GLADIA_REGION", speech.region.as_ref().or(region).cloned()),
-        ("NATS_URL", installation.log.nats_url.clone()),
+        ("NATS_URL", nats.map(|nats| nats.url.clone())),
         ("NATS_CREDS", creds),
+        ("NATS_REPLICAS", nats.map(|nats| nats.replicas.to_string())),
+        ("RETENTION_DAYS", nats.map(|nats| nats.retention_days.to_string())),
         ("TLS_CERT", tls("tls.crt")),
         ("TLS_KEY", tls("tls.key")),
     ];
@@ -174,7 +177,7 @@ fn speech_key(session: &TranscriptionSession, installation: &Installation) -> Op
 
 fn volumes(session: &TranscriptionSession, installation: &Installation, attempt: u32) -> Vec<Volume> {
     let mut config = vec![item(&session_key(attempt), "session.json")];
-    config.extend(installation.log.nats_creds.as_ref().map(|_| item(NATS_CREDS, NATS_CREDS)));
+    config.extend(installation.log.creds().map(|_| item(NATS_CREDS, NATS_CREDS)));
     let mut volumes = vec![
         secret_volume("config", names::shared(session), Some(config)),
         empty_volume("data", installation.worker.data_size_limit.clone()),

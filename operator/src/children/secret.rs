@@ -31,7 +31,7 @@ pub fn secret(session: &TranscriptionSession, installation: &Installation, attem
     if let Some(key) = own_key(session, installation) {
         data.insert(SPEECH_KEY.to_owned(), key.to_owned());
     }
-    if let Some(creds) = &installation.log.nats_creds {
+    if let Some(creds) = installation.log.creds() {
         data.insert(NATS_CREDS.to_owned(), creds.reveal().to_owned());
     }
     Secret {

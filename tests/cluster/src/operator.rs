@@ -77,6 +77,31 @@ impl OperatorSettings {
         self.environment.extend(more);
         self
     }
+
+    /// Runs one of its jobs, such as `drain`, to the end: exit code, and what it printed.
+    ///
+    /// # Errors
+    /// It does not end in a minute.
+    pub async fn job(&self, folder: &Path, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+        let mut command = self.command(folder)?;
+        let output = tokio::time::timeout(PATIENCE, command.args(arguments).output()).await??;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
+    /// The program with its settings; it is killed with its handle.
+    fn command(&self, folder: &Path) -> anyhow::Result<Command> {
+        let mut command = Command::new(operator_program()?);
+        command
+            .env_clear()
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("POD_NAMESPACE", &self.namespace)
+            .env("INSTALL_DIR", folder)
+            .env("RUST_LOG", "info")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        Ok(command)
+    }
 }
 
 /// A running operator. It is killed with this value.
@@ -134,19 +159,11 @@ impl Operator {
         let port = crate::free_port()?;
         let metrics = format!("127.0.0.1:{port}");
         let log = folder.join(format!("operator-{port}.log"));
-        let mut command = Command::new(operator_program()?);
+        let mut command = settings.command(folder)?;
         command
-            .env_clear()
-            .env("KUBECONFIG", &settings.kubeconfig)
-            .env("POD_NAMESPACE", &settings.namespace)
             .env("METRICS_LISTEN", &metrics)
-            .env("INSTALL_DIR", folder)
-            .env("RUST_LOG", "info")
-            .envs(settings.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(&log)?)
-            .kill_on_drop(true);
+            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(&log)?);
         let mut operator = Self { child: command.spawn()?, metrics, log };
         let begun = Instant::now();
         while operator.page("healthz").await.is_err() {

@@ -10,6 +10,7 @@ mod children;
 mod crashes;
 mod credentials;
 mod exposure;
+mod jobs;
 mod refused;
 mod rights;
 mod rooms;
