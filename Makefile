@@ -8,7 +8,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-build cluster-begin livekit-begin lint unit livekit api-server operator-up operator-down e2e browser deny bench fuzz soak generate fixtures sizes screenshots
+.PHONY: help demo test cluster cluster-down node-test cluster-build cluster-begin livekit-begin lint unit livekit api-server operator-up operator-down e2e browser deny bench fuzz soak generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,10 +59,23 @@ api-server: cluster-build ## the operator on a real API server and etcd
 operator-up: cluster-build ## API server, simulated LiveKit, played kubelet and the operator, to play with; prints KUBECONFIG
 	@$(NEED) cargo cc openssl unshare
 	@cargo build --locked -p roomscribe-operator -p roomscribe-cluster
-	@tests/cluster/operator-up.sh up $(CARGO_TARGET_DIR)/debug/operator_up
+	@tests/cluster/background.sh operator-up up $(CARGO_TARGET_DIR)/debug/operator_up
 
 operator-down: ## remove every trace of operator-up
-	@tests/cluster/operator-up.sh down
+	@tests/cluster/background.sh operator-up down
+
+cluster: cluster-build ## a whole Kubernetes of one node, from package registries (Linux, root); prints KUBECONFIG
+	@$(NEED) cargo cc node buildah
+	@cargo build --locked -p roomscribe-cluster --bin node_up
+	@tests/cluster/background.sh cluster up $(CARGO_TARGET_DIR)/debug/node_up
+
+cluster-down: ## remove every trace of cluster
+	@tests/cluster/background.sh cluster down
+	@. tests/cluster/src/node/sweep.sh && sweep roomscribe-node
+
+node-test: cluster-build ## that one-node Kubernetes itself: it comes, serves, is hurt, and leaves nothing (Linux, root)
+	@$(NEED) cargo cc node buildah
+	@$(STAGE) "one-node Kubernetes" cargo test --locked -p roomscribe-cluster --test node -- --ignored --test-threads=1
 
 e2e: ## the built binary, real publishers, real viewers
 	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip

@@ -187,6 +187,7 @@ fn groups(user: &str) -> Vec<String> {
         None if user == "admin" || user.starts_with("admin-") || user == "system:kube-controller-manager" => {
             vec!["system:masters".into()]
         }
+        None if user.starts_with("system:node:") => vec!["system:nodes".into()],
         None => Vec::new(),
     }
 }

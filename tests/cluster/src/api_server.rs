@@ -2,10 +2,10 @@
 
 use crate::audit::{self, Audit, Request, Requests};
 use crate::certificates::Authority;
-use crate::machine::{Machine, Part};
+use crate::machine::{Machine, Part, Surroundings};
 use crate::program::program;
 use anyhow::{bail, ensure};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, PoisonError};
@@ -21,14 +21,41 @@ const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,ser
 /// Ports that no outgoing connection takes.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
+/// Where an API server listens, and what its surroundings ask of it.
+pub(crate) struct Place {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) port: u16,
+    pub(crate) etcd: u16,
+    /// Network of its Services.
+    pub(crate) services: String,
+    /// Its own name and addresses, beside the usual ones, as in subjectAltName.
+    pub(crate) hosts: String,
+    /// More arguments; files are meant to be in the folder of certificates.
+    pub(crate) more: Vec<String>,
+}
+
+impl Place {
+    fn loopback() -> anyhow::Result<Self> {
+        Ok(Self {
+            address: Ipv4Addr::LOCALHOST,
+            port: free_port()?,
+            etcd: free_port()?,
+            // Loopback, so that a played Service can be reached there; another test's is hardly ever the same.
+            services: format!("127.{}.0.0/16", fastrand::u8(192..=254)),
+            hosts: "IP:127.0.0.1".into(),
+            more: vec!["--endpoint-reconciler-type=none".into(), "--authorization-mode=RBAC".into()],
+        })
+    }
+}
+
 /// An API server with its etcd. It ends with this value, and with the process that holds it however that ends; then its
 /// folder goes too, unless `ROOMSCRIBE_KEEP` is set.
 pub struct ApiServer {
     pub(crate) folder: PathBuf,
-    program: PathBuf,
-    port: u16,
+    pub(crate) program: PathBuf,
+    place: Place,
     pub(crate) authority: Authority,
-    machine: Machine,
+    pub(crate) machine: Machine,
     audit: Mutex<Audit>,
     pub(crate) namespaces: AtomicU32,
 }
@@ -41,24 +68,38 @@ impl ApiServer {
     /// The program cannot be built, or a part does not become ready; with what that part said last.
     pub async fn start() -> anyhow::Result<Self> {
         let program = tokio::task::spawn_blocking(program).await??;
-        let folder = tempfile::Builder::new().prefix("roomscribe-cluster-").tempdir()?.keep();
-        let (port, etcd) = (free_port()?, free_port()?);
-        let authority = Authority::new(folder.join("pki"))?;
-        authority.sign(
-            "apiserver",
-            "kube-apiserver",
-            &[],
-            "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost,IP:127.0.0.1",
-        )?;
-        std::fs::write(folder.join("audit.yaml"), audit::POLICY)?;
-        std::os::unix::fs::symlink(&program, folder.join("kubectl"))?;
-        let machine = Machine::start(&folder)?;
-        let audit = Mutex::new(Audit::new(folder.join("audit.log")));
-        let api = Self { folder, program, port, authority, machine, audit, namespaces: AtomicU32::new(1) };
-        api.machine.run(Part::Etcd, &api.program, &api.etcd_arguments(etcd))?;
-        api.machine.run(Part::ApiServer, &api.program, &api.arguments(etcd))?;
+        let api = Self::assemble(program, Place::loopback()?, &Surroundings::Shared)?;
+        api.begin()?;
         api.ready().await?;
         Ok(api)
+    }
+
+    /// A folder, its certificates and a machine; nothing runs yet.
+    pub(crate) fn assemble(
+        program: PathBuf,
+        place: Place,
+        surroundings: &Surroundings,
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("roomscribe-cluster-").tempdir()?.keep();
+        let authority = Authority::new(folder.join("pki"))?;
+        let hosts = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:localhost";
+        authority.sign("apiserver", "kube-apiserver", &[], &format!("{hosts},{}", place.hosts))?;
+        std::fs::write(folder.join("audit.yaml"), audit::POLICY)?;
+        std::os::unix::fs::symlink(&program, folder.join("kubectl"))?;
+        let machine = Machine::start(&folder, surroundings)?;
+        let audit = Mutex::new(Audit::new(folder.join("audit.log")));
+        Ok(Self { folder, program, place, authority, machine, audit, namespaces: AtomicU32::new(1) })
+    }
+
+    /// More arguments, before it begins.
+    pub(crate) fn demand(&mut self, arguments: Vec<String>) {
+        self.place.more.extend(arguments);
+    }
+
+    /// etcd and kube-apiserver.
+    pub(crate) fn begin(&self) -> anyhow::Result<()> {
+        self.machine.run(Part::Etcd, &self.program, &self.etcd_arguments())?;
+        self.machine.run(Part::ApiServer, &self.program, &self.arguments())
     }
 
     /// The same with our CRD, and then kube-controller-manager: garbage collection by owner reference, namespaces that go
@@ -95,24 +136,27 @@ impl ApiServer {
     /// # Errors
     /// The machine has ended.
     pub fn start_controllers(&self) -> anyhow::Result<()> {
+        self.run_controllers(&["--secure-port=0".into(), format!("--controllers={CONTROLLERS}")])
+    }
+
+    pub(crate) fn run_controllers(&self, more: &[String]) -> anyhow::Result<()> {
         let config = self.kubeconfig("system:kube-controller-manager")?.to_string_lossy().into_owned();
         let file = |name: &str| self.authority.file(name);
-        let arguments = [
+        let mut arguments = vec![
             format!("--kubeconfig={config}"),
             format!("--authentication-kubeconfig={config}"),
             format!("--authorization-kubeconfig={config}"),
             format!("--cert-dir={}", file("")),
             format!("--service-account-private-key-file={}", file("sa.key")),
             format!("--root-ca-file={}", file("ca.crt")),
-            "--secure-port=0".into(),
             "--leader-elect=false".into(),
-            format!("--controllers={CONTROLLERS}"),
         ];
+        arguments.extend_from_slice(more);
         self.machine.run(Part::Controllers, &self.program, &arguments)
     }
 
-    fn etcd_arguments(&self, port: u16) -> Vec<String> {
-        let url = format!("http://127.0.0.1:{port}");
+    fn etcd_arguments(&self) -> Vec<String> {
+        let url = format!("http://127.0.0.1:{}", self.place.etcd);
         // The peer port is never used; 0 is any free one.
         vec![
             format!("--data-dir={}", self.folder.join("etcd").display()),
@@ -124,14 +168,14 @@ impl ApiServer {
         ]
     }
 
-    fn arguments(&self, etcd: u16) -> Vec<String> {
+    fn arguments(&self) -> Vec<String> {
         let file = |name: &str| self.authority.file(name);
-        vec![
-            format!("--etcd-servers=http://127.0.0.1:{etcd}"),
-            "--advertise-address=127.0.0.1".into(),
-            "--bind-address=127.0.0.1".into(),
-            format!("--secure-port={}", self.port),
-            "--endpoint-reconciler-type=none".into(),
+        let place = &self.place;
+        let mut arguments = vec![
+            format!("--etcd-servers=http://127.0.0.1:{}", place.etcd),
+            format!("--advertise-address={}", place.address),
+            format!("--bind-address={}", place.address),
+            format!("--secure-port={}", place.port),
             format!("--tls-cert-file={}", file("apiserver.crt")),
             format!("--tls-private-key-file={}", file("apiserver.key")),
             format!("--client-ca-file={}", file("ca.crt")),
@@ -139,23 +183,23 @@ impl ApiServer {
             format!("--service-account-key-file={}", file("sa.pub")),
             format!("--service-account-signing-key-file={}", file("sa.key")),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
-            // Loopback, so that a played Service can be reached there; another test's is hardly ever the same.
-            format!("--service-cluster-ip-range=127.{}.0.0/16", fastrand::u8(192..=254)),
+            format!("--service-cluster-ip-range={}", place.services),
             // Each load balancer takes a node port for every port of its own; the usual range ends at 1,384 sessions.
             "--service-node-port-range=30000-60000".into(),
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".into(),
-            "--authorization-mode=RBAC".into(),
             format!("--audit-policy-file={}", self.folder.join("audit.yaml").display()),
             format!("--audit-log-path={}", self.folder.join("audit.log").display()),
             // MB; one file, so that nothing is counted twice or missed.
             "--audit-log-maxsize=100000".into(),
             "--profiling=false".into(),
-        ]
+        ];
+        arguments.extend_from_slice(&place.more);
+        arguments
     }
 
-    /// `https://127.0.0.1:<port>`.
+    /// `https://<address>:<port>`.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://{}:{}", self.place.address, self.place.port)
     }
 
     /// Everything that it writes; logs are in `log/`.

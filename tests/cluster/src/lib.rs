@@ -1,5 +1,6 @@
 //! A real Kubernetes for tests: kube-apiserver and etcd on loopback ([`ApiServer`]), a proxy that misbehaves between it
-//! and a client ([`ApiProxy`]), and a program that plays kubelet and load balancer ([`kubelet`]).
+//! and a client ([`ApiProxy`]), a program that plays kubelet and load balancer ([`kubelet`]); and a whole cluster of one node
+//! with real pods ([`Node`]).
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -23,6 +24,7 @@ mod audit;
 mod certificates;
 pub mod kubelet;
 mod machine;
+mod node;
 mod operator;
 mod program;
 mod proxy;
@@ -31,6 +33,7 @@ pub mod scale;
 pub use api_server::ApiServer;
 pub use audit::{Request, Requests};
 pub use machine::Part;
+pub use node::Node;
 pub use operator::{API_KEY, API_SECRET, Operator, OperatorSettings, committed_rules, operator_program};
 pub use proxy::{ApiProxy, Fault};
 

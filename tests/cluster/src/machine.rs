@@ -10,6 +10,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 const INIT: &str = include_str!("init.sh");
+/// What is killed stays away until it is started again.
+const SHARED: &str = r#"keeps=
+run() { sh "./$1.sh" >>"log/$1.log" 2>&1 </dev/null & echo $! >"$1.pid"; }
+tidy() { :; }"#;
 
 /// A process of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,14 @@ pub enum Part {
     ApiServer,
     /// kube-controller-manager.
     Controllers,
+    /// kube-scheduler.
+    Scheduler,
+    /// containerd; its containers live on without it.
+    Containerd,
+    /// The kubelet; its pods live on without it.
+    Kubelet,
+    /// kube-proxy; its rules stay without it.
+    Proxy,
 }
 
 impl Part {
@@ -29,8 +41,24 @@ impl Part {
             Self::Etcd => "etcd",
             Self::ApiServer => "kube-apiserver",
             Self::Controllers => "kube-controller-manager",
+            Self::Scheduler => "kube-scheduler",
+            Self::Containerd => "containerd",
+            Self::Kubelet => "kubelet",
+            Self::Proxy => "kube-proxy",
         }
     }
+}
+
+/// Where a machine's processes live, besides a pid namespace of their own.
+pub(crate) enum Surroundings {
+    /// The network and files of this process.
+    Shared,
+    /// A network and mounts of their own; `prepare` is the shell text that sets them up and defines what `init.sh` asks
+    /// for. Descriptor 9 is the network of this process.
+    Own {
+        /// Shell text.
+        prepare: String,
+    },
 }
 
 /// See the module. Its processes end with this value, and with the process that holds it however that ends.
@@ -42,14 +70,23 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A machine without parts, that owns this folder.
-    pub(crate) fn start(folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(folder: &Path, surroundings: &Surroundings) -> anyhow::Result<Self> {
         fs::create_dir_all(folder.join("log"))?;
-        let mut unshare = Command::new("unshare");
+        let mut unshare = Command::new("sh");
+        unshare.args(["-c", r#"exec 9</proc/self/ns/net; exec unshare "$@""#, "unshare"]);
         if fs::metadata("/proc/self")?.uid() != 0 {
             unshare.args(["--user", "--map-root-user"]);
         }
+        let prepare = match surroundings {
+            Surroundings::Shared => SHARED,
+            Surroundings::Own { prepare } => {
+                unshare.args(["--net", "--mount"]);
+                prepare
+            }
+        };
+        let script = format!("{prepare}\nexec 9<&-\n{INIT}");
         let mut child = unshare
-            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", INIT, "init"])
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script, "init"])
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -62,9 +99,19 @@ impl Machine {
         Ok(Self { folder: folder.to_owned(), child, pipes: Mutex::new(pipes) })
     }
 
-    /// Starts a part; what it says goes to `log/<part>.log`.
+    /// Starts a part of the cluster program; what it says goes to `log/<part>.log`.
     pub(crate) fn run(&self, part: Part, program: &Path, arguments: &[String]) -> anyhow::Result<()> {
-        let mut script = format!("exec {} {}", quoted(&program.to_string_lossy()), part.name());
+        self.exec(part, &format!("{} {}", quoted(&program.to_string_lossy()), part.name()), arguments)
+    }
+
+    /// Starts a part that is a program of its own, found by its name.
+    pub(crate) fn run_installed(&self, part: Part, arguments: &[String]) -> anyhow::Result<()> {
+        self.exec(part, part.name(), arguments)
+    }
+
+    fn exec(&self, part: Part, command: &str, arguments: &[String]) -> anyhow::Result<()> {
+        // Exec keeps the id.
+        let mut script = format!("echo $$ >{}.pid\nexec {command}", part.name());
         for argument in arguments {
             script.push_str(&format!(" \\\n  {}", quoted(argument)));
         }
