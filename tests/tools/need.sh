@@ -17,6 +17,7 @@ have() {
             ;;
         ca-certificates) [ -s /etc/ssl/certs/ca-certificates.crt ] ;;
         livekit-server) [ -x "$cache/livekit-server-$(version_of livekit-server)/livekit-server" ] ;;
+        helm) [ -x "$cache/helm-$(version_of helm)/helm" ] ;;
         cargo-*) [ -x "$cache/tools/bin/$1" ] && [ "$(cat "$cache/tools/$1.version" 2>/dev/null)" = "$(version_of "$1")" ] ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
@@ -52,6 +53,7 @@ version_of() {
         cargo-deny) echo 0.20.2 ;;
         cargo-fuzz) echo 0.13.2 ;;
         livekit-server) echo v1.13.5 ;;
+        helm) echo v3.22.0 ;;
     esac
 }
 
@@ -73,22 +75,22 @@ install_cargo_tool() {
     rm -rf "$cache/tools-build"
 }
 
-# From the Go module proxy, at low priority (about 4 minutes on two busy cores); a second one waits for the first. @latest
-# cannot be built so: later versions of its go.mod carry replace lines. It asks for Go 1.26; an older Go fetches that.
-install_livekit_server() {
+# install_go_program NAME PACKAGE: from the Go module proxy, at low priority; a second one waits for the first. A later Go
+# that the program asks for is fetched by Go itself.
+install_go_program() {
     have go || no_go
-    version=$(version_of livekit-server)
-    folder=$cache/livekit-server-$version
+    version=$(version_of "$1")
+    folder=$cache/$1-$version
     mkdir -p "$folder"
     (
         flock 9
-        have livekit-server && exit 0
-        echo "building livekit-server $version into $folder (once)" >&2
+        have "$1" && exit 0
+        echo "building $1 $version into $folder (once)" >&2
         # A proxy's address may hold a password.
         GOBIN="$folder/new" CGO_ENABLED=0 nice -n 19 \
-            go install "github.com/livekit/livekit-server/cmd/server@$version" >"$folder/log" 2>&1 9>&- \
+            go install "$2@$version" >"$folder/log" 2>&1 9>&- \
             || { tail -n 20 "$folder/log" | sed -E 's#//[^/@ ]*@#//#g' >&2; exit 1; }
-        mv "$folder/new/server" "$folder/livekit-server"
+        mv "$folder/new/${2##*/}" "$folder/$1"
     ) 9>"$folder/lock"
 }
 
@@ -97,7 +99,9 @@ for thing in "$@"; do
     case $thing in
         cargo) no_cargo ;;
         go) no_go ;;
-        livekit-server) install_livekit_server ;;
+        # About 4 minutes on two busy cores. @latest cannot be built so: later versions of its go.mod carry replace lines.
+        livekit-server) install_go_program livekit-server github.com/livekit/livekit-server/cmd/server ;;
+        helm) install_go_program helm helm.sh/helm/v3/cmd/helm ;;
         cargo-*) install_cargo_tool "$thing" ;;
         *) missing="$missing $(package_of "$thing")" ;;
     esac
