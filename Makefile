@@ -8,7 +8,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster cluster-down node-test cluster-build cluster-begin livekit-begin lint unit livekit api-server operator-up operator-down e2e browser deny bench fuzz soak generate fixtures sizes screenshots
+.PHONY: help demo test cluster cluster-down node-test cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: ## a meeting end to end, no account (ARGS="--once --format json")
 	@cargo build --release --locked -p roomscribe >&2
 	@$(CARGO_TARGET_DIR)/release/roomscribe demo $(ARGS)
 
-test: cluster-begin livekit-begin lint unit livekit api-server e2e browser ## everything that CI proves
+test: cluster-begin livekit-begin helm-begin lint unit livekit chart api-server e2e browser ## everything that CI proves
 	@echo "all stages passed"
 
 cluster-build: ## the Kubernetes that tests run on, as one program (once, about 12 minutes of CPU)
@@ -49,6 +49,17 @@ livekit-begin:
 livekit: ## our LiveKit client on a real livekit-server, with participants of LiveKit's own SDK
 	@$(NEED) cargo cc go python3 pip redis-server setpriv livekit-server
 	@$(STAGE) "real LiveKit" cargo test --locked -p roomscribe-livekit --test real_server -- --ignored
+
+# As cluster-begin.
+helm-begin:
+	@$(NEED) go
+	@mkdir -p $(ROOMSCRIBE_CACHE)
+	@$(NEED) helm >$(ROOMSCRIBE_CACHE)/helm-build.log 2>&1 </dev/null &
+
+chart: cluster-build ## the Helm chart: lint, renderings, schema, and every object on a real API server
+	@$(NEED) cargo cc go python3 pip openssl unshare helm chart-crds
+	@cargo build --locked -p roomscribe-cluster --bin api_server
+	@$(STAGE) "Helm chart" tests/chart/run.sh
 
 # Go's collector has memory to spare here and no CPU.
 api-server: cluster-build ## the operator on a real API server and etcd
@@ -103,8 +114,10 @@ soak: ## the decisions through random crashes and faults (SEED=1 POINTS=100000)
 	@$(NEED) cargo cc
 	@tests/tools/soak.sh $(or $(SEED),1) $(or $(POINTS),100000)
 
-generate: ## write what is made from the code: the CRD's YAML, docs/conditions.md
+generate: ## write what is made from the code: the CRD's YAML, docs/conditions.md, the chart's CRD and README
+	@$(NEED) python3 pip
 	@UPDATE=1 cargo test --locked -q -p roomscribe-crds --test generated
+	@tests/chart/run.sh --generate
 
 fixtures: ## make the demo's meeting again from its dialogue
 	@tests/fixtures/meeting/make.sh

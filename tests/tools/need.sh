@@ -18,6 +18,7 @@ have() {
         ca-certificates) [ -s /etc/ssl/certs/ca-certificates.crt ] ;;
         livekit-server) [ -x "$cache/livekit-server-$(version_of livekit-server)/livekit-server" ] ;;
         helm) [ -x "$cache/helm-$(version_of helm)/helm" ] ;;
+        chart-crds) [ -e "$cache/chart-crds-$(version_of chart-crds)/whole" ] ;;
         cargo-*) [ -x "$cache/tools/bin/$1" ] && [ "$(cat "$cache/tools/$1.version" 2>/dev/null)" = "$(version_of "$1")" ] ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
@@ -54,6 +55,8 @@ version_of() {
         cargo-fuzz) echo 0.13.2 ;;
         livekit-server) echo v1.13.5 ;;
         helm) echo v3.22.0 ;;
+        # Prometheus Operator and Gateway API.
+        chart-crds) echo v0.85.0+v1.3.0 ;;
     esac
 }
 
@@ -94,6 +97,31 @@ install_go_program() {
     ) 9>"$folder/lock"
 }
 
+# Resources of others that the chart makes objects of: their schemas judge those.
+install_chart_crds() {
+    have go || no_go
+    version=$(version_of chart-crds)
+    folder=$cache/chart-crds-$version
+    mkdir -p "$folder"
+    (
+        flock 9
+        have chart-crds && exit 0
+        for crds in \
+            "github.com/prometheus-operator/prometheus-operator@${version%+*} example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml" \
+            "github.com/prometheus-operator/prometheus-operator@${version%+*} example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml" \
+            "github.com/prometheus-operator/prometheus-operator@${version%+*} example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml" \
+            "sigs.k8s.io/gateway-api@${version#*+} config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"
+        do
+            # Outside a module, so that no go.mod is asked or written.
+            (cd / && go mod download -json "${crds% *}") >"$folder/log" 2>&1 9>&- \
+                || { sed -E 's#//[^/@ ]*@#//#g' "$folder/log" >&2; exit 1; }
+            cp "$(sed -n 's/^.*"Dir": "\(.*\)",*$/\1/p' "$folder/log")/${crds#* }" "$folder/"
+        done
+        chmod u+w "$folder"/*.yaml
+        touch "$folder/whole"
+    ) 9>"$folder/lock"
+}
+
 for thing in "$@"; do
     have "$thing" && continue
     case $thing in
@@ -102,6 +130,7 @@ for thing in "$@"; do
         # About 4 minutes on two busy cores. @latest cannot be built so: later versions of its go.mod carry replace lines.
         livekit-server) install_go_program livekit-server github.com/livekit/livekit-server/cmd/server ;;
         helm) install_go_program helm helm.sh/helm/v3/cmd/helm ;;
+        chart-crds) install_chart_crds ;;
         cargo-*) install_cargo_tool "$thing" ;;
         *) missing="$missing $(package_of "$thing")" ;;
     esac
