@@ -58,8 +58,8 @@ helm-begin:
 
 chart: cluster-build ## the Helm chart: lint, renderings, schema, and every object on a real API server
 	@$(NEED) cargo cc go python3 pip openssl unshare helm chart-crds
-	@cargo build --locked -p roomscribe-cluster --bin api_server
-	@$(STAGE) "Helm chart" tests/chart/run.sh
+	@cargo test --locked -p roomscribe-cluster --no-run
+	@API_SERVER_BIN=$(CARGO_TARGET_DIR)/debug/api_server $(STAGE) "Helm chart" tests/chart/run.sh
 
 # Go's collector has memory to spare here and no CPU.
 api-server: cluster-build ## the operator on a real API server and etcd

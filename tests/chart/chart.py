@@ -12,8 +12,14 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts/roomscribe"
 CACHE = pathlib.Path(os.environ["ROOMSCRIBE_CACHE"])
-VERSION = re.search(r"^ +helm\) echo (\S+) ;;", (ROOT / "tests/tools/need.sh").read_text(), re.M).group(1)
-HELM = CACHE / f"helm-{VERSION}/helm"
+
+
+def tool_version(name):
+    """As tests/tools/need.sh installs it."""
+    return re.search(rf"^ +{name}\) echo (\S+) ;;", (ROOT / "tests/tools/need.sh").read_text(), re.M).group(1)
+
+
+HELM = CACHE / f"helm-{tool_version('helm')}/helm"
 # The oldest that the chart supports.
 KUBERNETES = "1.33.0"
 NAMESPACE = "roomscribe"
