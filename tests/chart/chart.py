@@ -38,7 +38,7 @@ SETS = {
         "install": {"existingSecret": "keys"},
         "livekit": {"existingSecret": "livekit"},
         "gladia": {"existingSecret": "gladia", "region": "eu-west"},
-        "gateway": {"auth": {"existingSecret": "api", "jwksUrl": "https://id.example.com/jwks"}},
+        "gateway": {"auth": {"existingSecret": "api"}},
         "nats": {"enabled": False, "url": "nats://a.example.com:4222,tls://b.example.com:4443", "existingSecret": "nats"},
         "credentials": {"perSession": True, "namespaces": ["meetings"]},
         "networkPolicy": {"egress": {"enabled": True}},

@@ -23,11 +23,11 @@
   verbs: [create, patch]
 {{- end -}}
 
-{{/* gateway/rbac.yaml. */}}
+{{/* gateway/rbac.yaml; sessions are created in the first namespace only. */}}
 {{- define "roomscribe.gatewayRules" -}}
 - apiGroups: [roomscribe.io]
   resources: [transcriptionsessions]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, patch{{ if . }}, create{{ end }}]
 {{- end -}}
 
 {{/* A Role and who has it: (list . component name namespace rules). */}}
