@@ -1,10 +1,107 @@
 """The NATS of the chart, and one of your own."""
 
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
 import unittest
+import urllib.request
 
 import yaml
 
 import chart
+
+NATS_SERVER = pathlib.Path(sys.executable).parent / "nats-server"
+PATIENCE = 60
+
+
+def config_of(values):
+    return chart.of(chart.objects({"nats": values}), "ConfigMap", "rel-roomscribe-nats")["data"]["nats.conf"]
+
+
+def free_ports(count):
+    """So many ports of loopback that nobody listens on; they are held until all are chosen."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Server:
+    """A real nats-server with a rendered configuration; its addresses and its folder differ from a pod's."""
+
+    def __init__(self, test, name, config):
+        folder = pathlib.Path(test.enterContext(tempfile.TemporaryDirectory()))
+        config, found = re.subn("store_dir: /data", f"store_dir: {folder}/data", config)
+        test.assertEqual(found, 1)
+        (folder / "nats.conf").write_text(config)
+        self.port, self.monitor = free_ports(2)
+        ports = ("--port", str(self.port), "--http_port", str(self.monitor))
+        command = [NATS_SERVER, "--config", folder / "nats.conf", "--addr", "127.0.0.1", *ports]
+        self.log = open(folder / "log", "w+", encoding="utf-8")
+        test.addCleanup(self.log.close)
+        environment = {**os.environ, "POD_NAME": name}
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
+        test.addCleanup(self.process.wait, PATIENCE)
+        test.addCleanup(self.process.terminate)
+
+    def ask(self, path):
+        """The monitor's answer, or None while it has none or says that it is not well."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}{path}", timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            return None
+
+    def until(self, path, holds=lambda answer: True):
+        begun = time.monotonic()
+        while time.monotonic() - begun < PATIENCE and self.process.poll() is None:
+            answer = self.ask(path)
+            if answer is not None and holds(answer):
+                return answer
+            time.sleep(0.1)
+        self.log.seek(0)
+        raise AssertionError(f"{path} never held; nats-server said:\n{self.log.read()[-3000:]}")
+
+
+class RealServer(unittest.TestCase):
+    def probes(self, rendered):
+        container = chart.of(rendered, "StatefulSet")[0]["spec"]["template"]["spec"]["containers"][0]
+        return [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+
+    def test_a_real_nats_server_takes_the_configuration_and_passes_the_pod_s_probes(self):
+        server = Server(self, "rel-roomscribe-nats-0", config_of({}))
+        for path in self.probes(chart.objects({})):
+            self.assertEqual(server.until(path)["status"], "ok")
+        shown = server.ask("/varz")
+        self.assertEqual(shown["server_name"], "rel-roomscribe-nats-0")
+        limits = shown["jetstream"]["config"]
+        self.assertEqual((limits["max_storage"], limits["max_memory"]), (9 << 30, 64 << 20))
+        image = yaml.safe_load((chart.CHART / "values.yaml").read_text())["nats"]["image"]
+        self.assertEqual(shown["version"], image["tag"], "what is proved here is not what is installed")
+
+    def test_three_real_nats_servers_become_one_cluster_that_elects_a_leader(self):
+        ports = free_ports(3)
+        config = config_of({"replicas": 3})
+        for peer, port in enumerate(ports):
+            name = rf"rel-roomscribe-nats-{peer}\.rel-roomscribe-nats-peers\.roomscribe\.svc:6222"
+            config, found = re.subn(name, f"127.0.0.1:{port}", config)
+            self.assertEqual(found, 1)
+        servers = [
+            Server(self, f"rel-roomscribe-nats-{peer}", config.replace("port: 6222", f"port: {port}"))
+            for peer, port in enumerate(ports)
+        ]
+        for server in servers:
+            for path in self.probes(chart.objects({"nats": {"replicas": 3}})):
+                self.assertEqual(server.until(path)["status"], "ok")
+            cluster = server.until("/jsz", lambda answer: answer.get("meta_cluster", {}).get("leader"))["meta_cluster"]
+            self.assertEqual(cluster["cluster_size"], 3)
 
 
 class Nats(unittest.TestCase):
