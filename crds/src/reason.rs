@@ -43,6 +43,7 @@ reasons! {
     ConcurrencyLimited: "The installation's number of speech sessions is in use; the session waits in a queue, oldest first.", "Wait, stop another session, or raise `speech.maxConcurrent`.";
     CredentialsRefused: "LiveKit refused the API key or secret.", "Mend `apiKey` and `apiSecret` of the LiveKit Secret; nothing is started meanwhile.";
     LiveKitUnreachable: "LiveKit's API does not answer.", "Check `url` of the LiveKit Secret and the way there; the operator tries on.";
+    LiveKitFailing: "LiveKit's API answers with an error; its words are in the message.", "Look at LiveKit's own log, and check that its URL leads to LiveKit's API; it is asked again and again.";
 
     Listening: "The worker listens.", "Nothing.";
     PodPending: "The worker pod is on its way.", "Wait; the pod's own events tell more.";
@@ -58,8 +59,8 @@ reasons! {
     WorkerUnreachable: "The worker's status port does not answer the operator.", "Check NetworkPolicies between operator and workers, port 9090.";
 
     AddressReady: "The address is known.", "Nothing.";
-    AddressPending: "The load balancer has no address yet.", "Wait; the Service's events tell more.";
-    AddressTimeout: "The load balancer got no address in `ingest.addressTimeoutSeconds`.", "Check the cloud's load balancer quota and controller, or choose another exposure.";
+    AddressPending: "The Service has no address yet; the message says what it waits for.", "Wait; the Service's events tell more.";
+    AddressTimeout: "The Service got no address in `ingest.addressTimeoutSeconds`.", "Read the message; with a load balancer, check the cloud's quota and controller, or choose another exposure.";
     AddressLoopback: "LiveKit's egress is told a loopback or unspecified address, which only this machine can reach.", "Give a host that LiveKit can reach: `ingest.external.host`, or RTMP_HOST.";
     Unreachable: "LiveKit's egress could not connect to the address.", "Check firewall, security group and `ingest.sourceRanges` for port 1935.";
 
@@ -116,6 +117,11 @@ impl Reason {
     pub fn needs_somebody(self) -> bool {
         let action = self.action();
         !(action.starts_with("Nothing") || action.starts_with("Wait;"))
+    }
+
+    /// LiveKit as a whole cannot be asked: every session of its project meets it, and the log says it once for all of them.
+    pub fn is_of_the_project(self) -> bool {
+        matches!(self, Self::CredentialsRefused | Self::LiveKitUnreachable | Self::LiveKitFailing)
     }
 
     /// Worth a Warning event: somebody must act, or something broke that heals by itself.

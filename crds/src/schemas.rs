@@ -62,6 +62,30 @@ pub(crate) fn names(whose: &str) -> Rule {
         .message(sentence.as_str())
 }
 
+/// Labels that every object of a session has from us: another value would be overwritten.
+pub(crate) fn own_labels() -> Rule {
+    Rule::new("self.all(name, !name.startsWith('roomscribe.io/') && !(name in ['app.kubernetes.io/name', 'app.kubernetes.io/component', 'app.kubernetes.io/part-of', 'app.kubernetes.io/managed-by']))")
+        .message("worker.podLabels: Roomscribe sets roomscribe.io/… and app.kubernetes.io/name, component, part-of and managed-by itself: remove them, or use a prefix of your own")
+}
+
+/// The same for annotations.
+pub(crate) fn own_annotations() -> Rule {
+    Rule::new("self.all(name, !name.startsWith('roomscribe.io/') && !(name in ['cluster-autoscaler.kubernetes.io/safe-to-evict', 'karpenter.sh/do-not-disrupt']))")
+        .message("worker.podAnnotations: Roomscribe sets roomscribe.io/… itself, and what autoscalers may do follows from worker.disruption: remove the annotation, and choose Move or Never there")
+}
+
+/// `memory: 64m` is 64 thousandths of a byte, `memory: 64` is 64 bytes: no pod starts with that. 0 asks for nothing.
+pub(crate) fn memory() -> Rule {
+    let fits = |list: &str| {
+        let quantity = format!("string(self.{list}[name])");
+        format!(
+            "(!has(self.{list}) || self.{list}.all(name, !(name in ['memory', 'ephemeral-storage']) || !isQuantity({quantity}) || !quantity({quantity}).isGreaterThan(quantity('0')) || !quantity({quantity}).isLessThan(quantity('1Mi'))))"
+        )
+    };
+    Rule::new(format!("{} && {}", fits("requests"), fits("limits")).as_str())
+        .message("worker.resources: memory and ephemeral-storage are at least 1Mi: 64m is 64 thousandths of a byte; write 64Mi for 64 mebibytes")
+}
+
 /// The same for the values of labels.
 pub(crate) fn values(whose: &str) -> Rule {
     let sentence = format!(

@@ -342,6 +342,7 @@ pub struct Worker {
     #[x_kube(
         validation = ("(!has(self.requests) || self.requests.all(name, isQuantity(string(self.requests[name])) && !quantity(string(self.requests[name])).isLessThan(quantity('0')))) && (!has(self.limits) || self.limits.all(name, isQuantity(string(self.limits[name])) && !quantity(string(self.limits[name])).isLessThan(quantity('0'))))", "worker.resources: write quantities as Kubernetes does, such as 100m of cpu and 64Mi of memory"),
         validation = ("!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || !isQuantity(string(self.requests[name])) || !isQuantity(string(self.limits[name])) || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)", "worker.resources: a limit must be at least its request: raise the limit, or lower the request"),
+        validation = schemas::memory(),
     )]
     pub resources: ResourceRequirements,
     /// Labels that the node must have.
@@ -369,18 +370,22 @@ pub struct Worker {
     #[schemars(length(max = 253))]
     #[x_kube(validation = ("self == '' || self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "worker.priorityClassName: give the name of a PriorityClass: small letters, digits, '-' and '.'"))]
     pub priority_class_name: String,
-    /// More labels of the pod.
+    /// More labels of the pod; those that Roomscribe sets itself are not taken.
     #[serde(default)]
     #[schemars(schema_with = "schemas::labels")]
     #[x_kube(
         validation = schemas::names("worker.podLabels: a label's"),
         validation = schemas::values("worker.podLabels: a label's"),
+        validation = schemas::own_labels(),
     )]
     pub pod_labels: BTreeMap<String, String>,
-    /// More annotations of the pod. Those of the session itself are not copied.
+    /// More annotations of the pod; those that Roomscribe sets itself are not taken. Those of the session are not copied.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = schemas::names("worker.podAnnotations: an annotation's"))]
+    #[x_kube(
+        validation = schemas::names("worker.podAnnotations: an annotation's"),
+        validation = schemas::own_annotations(),
+    )]
     pub pod_annotations: BTreeMap<String, String>,
     /// Move or Never.
     #[serde(default)]

@@ -35,6 +35,7 @@ const TROUBLE = {
   SpeechKeyRefused: ['bad', 'The speech service refused the key.', 'Check GLADIA_API_KEY on the server; nothing is transcribed until then.'],
   CredentialsRefused: ['bad', 'LiveKit refused the key.', 'Check LIVEKIT_API_KEY and LIVEKIT_API_SECRET on the server.'],
   LiveKitUnreachable: ['wait', 'LiveKit does not answer.', 'Trying again by itself.'],
+  LiveKitFailing: ['wait', 'LiveKit answers with an error.', 'Trying again by itself.'],
   AddressLoopback: ['bad', 'LiveKit cannot reach the server.', 'Set RTMP_HOST on the server to an address that LiveKit reaches.'],
   Unreachable: ['bad', 'LiveKit cannot reach the server.', 'Check firewall and port forwarding of the RTMP port.'],
   CapacityExhausted: ['wait', 'LiveKit has no free egress worker.', 'Trying again by itself.'],

@@ -85,6 +85,14 @@ impl Client {
         })
     }
 
+    /// For people: where LiveKit's API is asked. Without user and password, which somebody may have put there.
+    pub fn url(&self) -> String {
+        let (scheme, rest) = self.base.split_once("://").unwrap_or(("https", &self.base));
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        format!("{scheme}://{host}")
+    }
+
     /// Another rate of calls: per second, and at once.
     #[must_use]
     pub fn with_rate(self, rate: f64, burst: f64) -> Self {
@@ -274,6 +282,17 @@ mod tests {
         for wrong in ["", "p.livekit.cloud", "rtmp://h", "https://"] {
             assert!(base(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_url_for_people_has_no_password() {
+        let shown = |url: &str| {
+            let credentials =
+                Credentials { url: url.into(), api_key: "key".into(), api_secret: "secret".into() };
+            Client::new(credentials).unwrap().url()
+        };
+        assert_eq!(shown("wss://p.livekit.cloud/"), "https://p.livekit.cloud");
+        assert_eq!(shown("http://ada:SECRET@h:7880/twirp?k=SECRET"), "http://h:7880");
     }
 
     #[test]

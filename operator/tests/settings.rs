@@ -23,13 +23,17 @@ fn a_setting_that_cannot_work_ends_with_64_and_names_itself() {
     let folder = tempfile::tempdir().unwrap();
     let install = install(folder.path());
     let half = [("LIVEKIT_HTTP_URL", "https://h"), ("LIVEKIT_API_KEY", "k"), ("INSTALL_DIR", &*install)];
-    let cases: [(&[(&str, &str)], &str); 6] = [
+    let cases: [(&[(&str, &str)], &str); 7] = [
         (&half, "LIVEKIT_API_SECRET"),
         (&[("INSTALL_DIR", "/nowhere")], "INSTALL_DIR"),
         (&[("INSTALL_DIR", &install), ("RUST_LOG", "=nonsense=")], "RUST_LOG"),
         (&[("INSTALL_DIR", &install), ("METRICS_LISTEN", "here")], "METRICS_LISTEN"),
         (&[("INSTALL_DIR", &install), ("LEASE_SECONDS", "0")], "LEASE_SECONDS"),
         (&[("INSTALL_DIR", &install), ("LIVEKIT_RATE", "0")], "LIVEKIT_RATE"),
+        (
+            &[("INSTALL_DIR", &install), ("WORKER_RESOURCES", r#"{"limits":{"memory":"64m"}}"#)],
+            "write 64Mi for 64 mebibytes",
+        ),
     ];
     for (environment, named) in cases {
         let output = operator(environment);

@@ -2,7 +2,7 @@
 //! start and once a minute; what it shows of running sessions is theirs to plan with.
 
 use crate::sessions::LocalSessions;
-use roomscribe_calls::Project;
+use roomscribe_calls::{Project, Strays};
 use roomscribe_plan::collect::{Owned, orphans};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Collects until `stopped`.
 pub(crate) async fn run(sessions: Arc<LocalSessions>, project: Project, stopped: impl Future<Output = ()>) {
     tokio::pin!(stopped);
-    let mut answers = true;
+    let mut told = Strays::default();
     loop {
         tokio::select! {
-            () = collect(&sessions, &project, &mut answers) => {}
+            () = collect(&sessions, &project, &mut told) => {}
             () = &mut stopped => return,
         }
         tokio::select! {
@@ -25,27 +25,25 @@ pub(crate) async fn run(sessions: Arc<LocalSessions>, project: Project, stopped:
     }
 }
 
-async fn collect(sessions: &LocalSessions, project: &Project, answers: &mut bool) {
+async fn collect(sessions: &LocalSessions, project: &Project, told: &mut Strays) {
     let (at, owned) = match project.all().await {
         Ok(all) => all,
-        Err(error) => {
-            if std::mem::replace(answers, false) {
-                tracing::warn!(%error, "LiveKit's egresses cannot be listed; check LIVEKIT_HTTP_URL and its key");
-            }
-            sessions.unlisted(&error);
-            return;
-        }
+        Err(error) => return sessions.unlisted(&error),
     };
-    *answers = true;
     sessions.listed(at, &owned);
-    stop(sessions, project, &owned).await;
+    stop(sessions, project, &owned, told).await;
 }
 
-async fn stop(sessions: &LocalSessions, project: &Project, owned: &[Owned]) {
-    for id in orphans(owned, |session| sessions.fate(session)) {
+async fn stop(sessions: &LocalSessions, project: &Project, owned: &[Owned], told: &mut Strays) {
+    let orphans = orphans(owned, |session| sessions.fate(session));
+    for id in told.news(&orphans) {
         tracing::warn!(egress = id, "an egress of this installation has no running session: stopping it");
-        if let Err(error) = project.stop(id).await {
-            tracing::warn!(egress = id, %error, "LiveKit did not stop an egress; it is asked again in a minute");
+    }
+    for id in orphans {
+        if let Err(error) = project.stop(id).await
+            && told.fails_first(id)
+        {
+            tracing::warn!(egress = id, %error, "LiveKit does not stop this egress; it is asked every minute");
         }
     }
 }

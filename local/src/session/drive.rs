@@ -301,7 +301,9 @@ impl Driver {
     fn tell(&self, kind: EventKind, why: Reason, note: &str) {
         let (reason, said) = (advice::name(why), advice::news(why, note, self.hands.place()));
         // On the way up everything is not ready once: no reason for anybody to look.
-        if kind == EventKind::Normal || is_on_its_way(why) {
+        if why.is_of_the_project() {
+            tracing::debug!(session = %self.id, reason, "{said}");
+        } else if kind == EventKind::Normal || is_on_its_way(why) {
             tracing::info!(session = %self.id, reason, "{said}");
         } else {
             tracing::warn!(session = %self.id, reason, "{said}");

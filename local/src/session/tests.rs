@@ -102,7 +102,7 @@ impl World {
             stage: &self.stage,
             report: &self.report,
             place: &self.place,
-            livekit: self.livekit.error,
+            livekit: self.livekit.error.clone(),
             abandoned: self.memory.abandoned,
         })
     }

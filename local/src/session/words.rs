@@ -103,7 +103,7 @@ fn stopping(story: &Story<'_>) -> Words {
     let asked = story.stored.stop_requested_at.unwrap_or_else(Timestamp::now);
     let until =
         asked + std::time::Duration::from_secs(Policy::default().cleanup_deadline_seconds.unsigned_abs());
-    let (reason, message) = match (story.livekit, live(story)) {
+    let (reason, message) = match (&story.livekit, live(story)) {
         (None, None) => ("Draining", "the last words are on their way".to_owned()),
         (None, Some(egress)) => (
             "Draining",
@@ -112,9 +112,9 @@ fn stopping(story: &Story<'_>) -> Words {
             ),
         ),
         (Some(error), _) => {
-            let (reason, cause) = trouble(error);
+            let cause = error.words();
             (
-                reason.as_str(),
+                error.reason().as_str(),
                 format!(
                     "{cause}; the egress cannot be stopped yet. Trying on until {until:.0}, then the session ends without LiveKit's word"
                 ),
@@ -128,13 +128,6 @@ fn stopping(story: &Story<'_>) -> Words {
 fn live<'a>(story: &Story<'a>) -> Option<&'a str> {
     let live = story.status.egresses.iter().rev().find(|egress| egress.ended_at.is_none());
     live.map(|egress| egress.id.as_str())
-}
-
-fn trouble(error: LiveKitError) -> (Reason, &'static str) {
-    match error {
-        LiveKitError::CredentialsRefused => (Reason::CredentialsRefused, "LiveKit refuses the key"),
-        LiveKitError::Unreachable => (Reason::LiveKitUnreachable, "LiveKit does not answer"),
-    }
 }
 
 /// The plan's words, with the names that the settings have here.

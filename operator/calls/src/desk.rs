@@ -91,14 +91,20 @@ impl Desk {
         }
     }
 
-    /// Somebody else's listing was not answered; `true`: that is news. It was logged there.
+    /// Somebody else's listing was not answered; `true`: that is news.
     pub fn unlisted(&self, error: &ApiError) -> bool {
         self.in_trouble(seen::trouble(error))
     }
 
     /// `true`: that is news.
     fn in_trouble(&self, trouble: LiveKitError) -> bool {
-        self.lock().livekit.error.replace(trouble) != Some(trouble)
+        let mut state = self.lock();
+        // The first words stay: others for the same trouble are no reason to write a status again.
+        let known = state.livekit.error.as_ref().is_some_and(|before| before.is_like(&trouble));
+        if !known {
+            state.livekit.error = Some(trouble);
+        }
+        !known
     }
 
     /// Carries out what concerns LiveKit; `false`: this action is somebody else's. Returns at once. A question that comes too
@@ -160,8 +166,8 @@ impl Desk {
     fn stop(&self, order: &Order, id: &str) {
         {
             let mut state = self.lock();
-            let (error, now) = (state.livekit.error, Instant::now());
-            if state.stopping.contains(id) || !state.pace.stop(id, error, now) {
+            let (error, now) = (state.livekit.error.clone(), Instant::now());
+            if state.stopping.contains(id) || !state.pace.stop(id, error.as_ref(), now) {
                 return;
             }
             state.stopping.insert(id.to_owned());
@@ -171,8 +177,8 @@ impl Desk {
             let result = stop_twice(&order, &id).await;
             desk.lock().stopping.remove(&id);
             if let Err(error) = result {
-                desk.failed(&error);
-                tracing::info!(egress = id, "LiveKit did not stop an egress; it is asked again");
+                tracing::debug!(egress = id, %error, "LiveKit did not stop an egress; it is asked again");
+                desk.in_trouble(seen::trouble(&error));
             }
             (order.wake)();
         };
@@ -189,8 +195,8 @@ impl Desk {
         if state.asking.contains(&ask) {
             return;
         }
-        let error = state.livekit.error;
-        match state.pace.ask(ask, why, error, now) {
+        let error = state.livekit.error.clone();
+        match state.pace.ask(ask, why, error.as_ref(), now) {
             Ok(()) => {
                 if let Some((_, timer)) = state.due.remove(&ask) {
                     timer.abort();
@@ -233,25 +239,9 @@ impl Desk {
         };
         self.lock().asking.remove(&ask);
         if let Err(error) = result {
-            self.failed(&error);
+            self.in_trouble(seen::trouble(&error));
         }
         (order.wake)();
-    }
-
-    /// Said once, when it begins.
-    fn failed(&self, error: &ApiError) {
-        let trouble = seen::trouble(error);
-        if !self.in_trouble(trouble) {
-            return;
-        }
-        match trouble {
-            LiveKitError::CredentialsRefused => {
-                tracing::warn!(%error, "LiveKit refuses the API key; mend key and secret");
-            }
-            LiveKitError::Unreachable => {
-                tracing::warn!(%error, "LiveKit cannot be asked; check its URL and the way there");
-            }
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -28,12 +28,13 @@ impl Pace {
         &mut self,
         ask: Ask,
         why: Reason,
-        error: Option<LiveKitError>,
+        error: Option<&LiveKitError>,
         now: Instant,
     ) -> Result<(), Duration> {
         let pace = match (error, why) {
             (Some(LiveKitError::CredentialsRefused), _) => REFUSED,
-            (Some(LiveKitError::Unreachable), _) | (None, Reason::StartUnknown) => PATIENT,
+            (Some(LiveKitError::Unreachable | LiveKitError::Failing { .. }), _)
+            | (None, Reason::StartUnknown) => PATIENT,
             (None, Reason::Stopping) => ENDING,
             (None, _) => BRISK,
         };
@@ -47,9 +48,9 @@ impl Pace {
     }
 
     /// May this egress be stopped now? A stop is never held back but by a refused key; the plan repeats it.
-    pub(crate) fn stop(&mut self, id: &str, error: Option<LiveKitError>, now: Instant) -> bool {
+    pub(crate) fn stop(&mut self, id: &str, error: Option<&LiveKitError>, now: Instant) -> bool {
         self.stopped.retain(|_, asked| now.duration_since(*asked) < REFUSED);
-        if error == Some(LiveKitError::CredentialsRefused) && self.stopped.contains_key(id) {
+        if error == Some(&LiveKitError::CredentialsRefused) && self.stopped.contains_key(id) {
             return false;
         }
         self.stopped.insert(id.to_owned(), now);
@@ -64,7 +65,7 @@ mod tests {
     #[test]
     fn a_livekit_that_fails_at_once_is_not_asked_as_fast_as_it_fails() {
         let (mut pace, begun) = (Pace::default(), Instant::now());
-        let trouble = Some(LiveKitError::Unreachable);
+        let trouble = Some(&LiveKitError::Unreachable);
         let mut asked = 0;
         for millisecond in 0..60_000 {
             let now = begun + Duration::from_millis(millisecond);
@@ -76,7 +77,7 @@ mod tests {
     #[test]
     fn what_may_be_asked_later_says_when() {
         let (mut pace, now) = (Pace::default(), Instant::now());
-        let refused = Some(LiveKitError::CredentialsRefused);
+        let refused = Some(&LiveKitError::CredentialsRefused);
         assert_eq!(pace.ask(Ask::Room, Reason::Starting, refused, now), Ok(()));
         let later = now + Duration::from_secs(10);
         assert_eq!(pace.ask(Ask::Room, Reason::Starting, refused, later), Err(Duration::from_secs(20)));
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn a_stop_that_a_refused_key_cannot_make_is_tried_twice_a_minute_and_every_other_stop_at_once() {
         let (mut pace, begun) = (Pace::default(), Instant::now());
-        let refused = Some(LiveKitError::CredentialsRefused);
+        let refused = Some(&LiveKitError::CredentialsRefused);
         let tried = |pace: &mut Pace, error, seconds: u64| {
             let at = |second| begun + Duration::from_secs(second);
             (seconds..seconds + 60).filter(|second| pace.stop("EG_a", error, at(*second))).count()
@@ -95,6 +96,6 @@ mod tests {
         assert_eq!(tried(&mut pace, refused, 0), 2);
         assert!(pace.stop("EG_b", refused, begun + Duration::from_secs(60)));
         assert_eq!(tried(&mut pace, None, 61), 60);
-        assert_eq!(tried(&mut pace, Some(LiveKitError::Unreachable), 121), 60);
+        assert_eq!(tried(&mut pace, Some(&LiveKitError::Unreachable), 121), 60);
     }
 }

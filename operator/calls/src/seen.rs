@@ -50,17 +50,21 @@ pub(crate) fn outcome(error: &ApiError) -> StartOutcome {
     }
 }
 
-/// Why LiveKit cannot be asked; an answer that names the request is none of these.
+/// Why LiveKit cannot be asked.
 pub(crate) fn trouble(error: &ApiError) -> LiveKitError {
-    match error.kind {
-        ErrorKind::CredentialsRefused => LiveKitError::CredentialsRefused,
-        _ => LiveKitError::Unreachable,
+    match (error.kind, error.status) {
+        (ErrorKind::CredentialsRefused, _) => LiveKitError::CredentialsRefused,
+        (_, Some(status)) => {
+            LiveKitError::Failing { status, code: error.code.clone(), message: error.message.clone() }
+        }
+        (_, None) => LiveKitError::Unreachable,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use roomscribe_crds::reason::Reason;
 
     #[test]
     fn only_an_answer_that_names_the_request_is_a_definite_no() {
@@ -74,6 +78,22 @@ mod tests {
             (ErrorKind::Unreachable, true),
         ] {
             assert_eq!(outcome(&error(kind)).is_definite_no(), no, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_never_called_no_answer() {
+        for (kind, status, reason) in [
+            (ErrorKind::CredentialsRefused, Some(401), Reason::CredentialsRefused),
+            (ErrorKind::Unknown, Some(500), Reason::LiveKitFailing),
+            (ErrorKind::Unknown, Some(502), Reason::LiveKitFailing),
+            (ErrorKind::Refused, Some(404), Reason::LiveKitFailing),
+            (ErrorKind::NoCapacity, Some(429), Reason::LiveKitFailing),
+            (ErrorKind::Unknown, None, Reason::LiveKitUnreachable),
+            (ErrorKind::Unreachable, None, Reason::LiveKitUnreachable),
+        ] {
+            let error = ApiError { kind, status, code: "internal".into(), message: "no".into() };
+            assert_eq!(trouble(&error).reason(), reason, "{kind:?} {status:?}");
         }
     }
 

@@ -234,3 +234,72 @@ async fn a_stop_of_an_egress_that_is_not_there_is_a_stop() {
     world.answered().await;
     assert_eq!((world.made("StopEgress"), world.desk.observed().0.error), (1, None));
 }
+
+#[tokio::test]
+async fn a_livekit_that_answers_with_an_error_is_quoted_in_its_first_words() {
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    world.livekit.set_faults(|faults| faults.no_redis = true);
+    world.carry(&Action::Ask(Ask::Egresses));
+    world.answered().await;
+    let Some(LiveKitError::Failing { status, code, message }) = world.desk.observed().0.error else {
+        panic!("{:?}", world.desk.observed().0.error);
+    };
+    assert_eq!((status, code.as_str()), (500, "internal"));
+    assert!(!message.is_empty());
+    let error = |status, message: &str| roomscribe_livekit::ApiError {
+        kind: roomscribe_livekit::ErrorKind::Unknown,
+        status: Some(status),
+        code: "internal".into(),
+        message: message.into(),
+    };
+    assert!(!world.desk.unlisted(&error(500, "other words for it")), "no news");
+    let quoted = LiveKitError::Failing { status, code, message };
+    assert_eq!(world.desk.observed().0.error, Some(quoted));
+    assert!(world.desk.unlisted(&error(503, "another trouble")), "news");
+}
+
+/// Lines of the log at INFO and above.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_trouble_that_several_sessions_and_questions_meet_is_logged_once_and_its_end_once() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let world = World::new("a-secret-of-thirty-two-characters").await;
+    let others = [Desk::default(), Desk::default()];
+    let ask = async |ask| {
+        for desk in others.iter().chain([&world.desk]) {
+            assert!(desk.carry(&world.order, &Action::Ask(ask), Reason::Starting));
+            world.answered().await;
+        }
+    };
+    world.livekit.set_faults(|faults| faults.no_redis = true);
+    ask(Ask::Egresses).await;
+    assert!(world.order.project.all().await.is_err());
+    world.carry(&Action::StopEgress { id: "EG_a".into() });
+    world.answered().await;
+    world.livekit.set_faults(|faults| faults.no_redis = false);
+    ask(Ask::Room).await;
+    world.order.project.all().await.unwrap();
+    world.order.project.stop("EG_a").await.unwrap();
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let said: Vec<_> = text.lines().collect();
+    let [begins, ends] = said.as_slice() else { panic!("{text}") };
+    assert!(begins.contains(" WARN ") && begins.contains("LiveKit answers with an error"), "{text}");
+    assert!(begins.contains("500") && begins.contains(&world.livekit.url()), "{text}");
+    assert!(ends.contains("LiveKit answers again"), "{text}");
+}

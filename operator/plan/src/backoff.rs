@@ -23,8 +23,21 @@ pub(crate) fn room(looks: u32, now: Timestamp) -> Timestamp {
 
 /// When the speech service is tried again after it has refused `times` times in a row.
 pub(crate) fn refused(times: u32, now: Timestamp) -> Timestamp {
-    let doubled = REFUSED_SECONDS << times.saturating_sub(1).min(8);
-    now + seconds(doubled.min(LONGEST_REFUSED_SECONDS))
+    now + seconds(refused_wait(times))
+}
+
+fn refused_wait(times: u32) -> i64 {
+    (REFUSED_SECONDS << times.saturating_sub(1).min(8)).min(LONGEST_REFUSED_SECONDS)
+}
+
+/// How often the speech service has refused in a row when the first time was so many seconds ago. Longest waits are not told apart.
+pub(crate) fn refusals(seconds: i64) -> u32 {
+    let (mut times, mut waited) = (1, refused_wait(1));
+    while waited <= seconds && refused_wait(times) < LONGEST_REFUSED_SECONDS {
+        times += 1;
+        waited += refused_wait(times);
+    }
+    times
 }
 
 fn step(steps: &[i64; 5], count: u32) -> i64 {
@@ -35,4 +48,18 @@ fn step(steps: &[i64; 5], count: u32) -> i64 {
 /// A span.
 pub(crate) fn seconds(count: i64) -> SignedDuration {
     SignedDuration::from_secs(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_often_the_speech_service_has_refused_follows_from_how_long_it_has() {
+        for (seconds, times) in
+            [(0, 1), (299, 1), (300, 2), (899, 2), (900, 3), (2100, 4), (4500, 5), (8100, 5), (1_000_000, 5)]
+        {
+            assert_eq!(refusals(seconds), times, "{seconds} s");
+        }
+    }
 }

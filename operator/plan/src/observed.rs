@@ -189,20 +189,60 @@ pub struct LiveKit {
 }
 
 /// Why LiveKit cannot be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LiveKitError {
     /// 401 or 403: the key is wrong.
     CredentialsRefused,
     /// No answer.
     Unreachable,
+    /// An answer that says nothing of what was asked.
+    Failing {
+        /// HTTP status.
+        status: u16,
+        /// Twirp's code word; empty when it was not Twirp that answered.
+        code: String,
+        /// LiveKit's words, without secrets.
+        message: String,
+    },
 }
 
 impl LiveKitError {
     /// The condition reason that says it.
-    pub fn reason(self) -> Reason {
+    pub fn reason(&self) -> Reason {
         match self {
             Self::CredentialsRefused => Reason::CredentialsRefused,
             Self::Unreachable => Reason::LiveKitUnreachable,
+            Self::Failing { .. } => Reason::LiveKitFailing,
+        }
+    }
+
+    /// The same trouble, though its words may differ (they may count, or name a request).
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Failing { status, code, .. }, Self::Failing { status: other, code: word, .. }) => {
+                (status, code) == (other, word)
+            }
+            _ => self == other,
+        }
+    }
+
+    /// For people: LiveKit's own words where it gave any, without their mend.
+    pub fn words(&self) -> String {
+        match self {
+            Self::CredentialsRefused => "LiveKit refuses the key".into(),
+            Self::Unreachable => "LiveKit does not answer".into(),
+            Self::Failing { status, code, message } => {
+                let code = if code.is_empty() { String::new() } else { format!(" {code}") };
+                format!("LiveKit answered {status}{code}: {message}").trim_end_matches([':', ' ', '.']).into()
+            }
+        }
+    }
+
+    /// A condition's message: what is wrong and who must act.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Failing { .. } => format!("{}. {}", self.words(), self.reason().action()),
+            _ => self.reason().sentence(),
         }
     }
 }

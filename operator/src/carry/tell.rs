@@ -14,9 +14,11 @@ use roomscribe_plan::{EventKind, Plan};
 /// The API's limit of an event's note, in bytes.
 const MAX_NOTE: usize = 1000;
 
-/// A log line and a Kubernetes event; one that cannot be written is no reason to stop.
+/// A log line (of a LiveKit that cannot be asked: its project's) and a Kubernetes event; one that cannot be written is no reason
+/// to stop.
 pub(super) async fn event(round: &Round<'_>, kind: EventKind, why: Reason, note: &str) {
     match kind {
+        _ if why.is_of_the_project() => tracing::debug!(reason = why.as_str(), "{note}"),
         EventKind::Normal => tracing::info!(reason = why.as_str(), "{note}"),
         EventKind::Warning => tracing::warn!(reason = why.as_str(), "{note}"),
     }

@@ -51,8 +51,21 @@ impl WorkerArgs {
         if self.worker_image.trim().is_empty() {
             return Err(SettingError::new("WORKER_IMAGE", "is empty: give the image of worker pods"));
         }
-        Ok(())
+        match self.worker_resources.as_ref().and_then(in_thousandths) {
+            Some((name, quantity)) => Err(SettingError::new(
+                "WORKER_RESOURCES",
+                format!("{name} of {quantity} is a fraction of a byte: write 64Mi for 64 mebibytes"),
+            )),
+            None => Ok(()),
+        }
     }
+}
+
+/// `memory: 64m` is 64 thousandths of a byte, and an often made mistake.
+fn in_thousandths(resources: &ResourceRequirements) -> Option<(&str, &str)> {
+    let all = [&resources.requests, &resources.limits].into_iter().flatten().flatten();
+    let mut sizes = all.filter(|(name, _)| matches!(name.as_str(), "memory" | "ephemeral-storage"));
+    sizes.find_map(|(name, size)| size.0.ends_with('m').then_some((name.as_str(), size.0.as_str())))
 }
 
 /// A setting that is written as JSON.

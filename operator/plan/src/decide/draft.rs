@@ -210,7 +210,10 @@ impl<'a> Draft<'a> {
     }
 
     fn remember_livekit(&mut self) {
-        if self.observed.livekit.error == Some(LiveKitError::Unreachable) {
+        if matches!(
+            self.observed.livekit.error,
+            Some(LiveKitError::Unreachable | LiveKitError::Failing { .. })
+        ) {
             self.memory.trouble_at = Some(self.now);
         }
         match self.observed.livekit.room.get() {

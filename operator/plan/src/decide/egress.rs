@@ -37,7 +37,7 @@ pub(super) fn livekit_has_answered(draft: &mut Draft<'_>) -> bool {
     if !gate::needs_livekit(draft) || !nothing_yet || draft.observed.livekit.egresses.get().is_some() {
         return true;
     }
-    match draft.observed.livekit.error {
+    match &draft.observed.livekit.error {
         None => {
             draft.ask(Ask::Egresses, Reason::Starting);
             draft.wake_in(2);
@@ -45,7 +45,7 @@ pub(super) fn livekit_has_answered(draft: &mut Draft<'_>) -> bool {
         Some(error) => {
             let reason = error.reason();
             ask_again(draft, reason);
-            draft.held = Some((reason, reason.sentence()));
+            draft.held = Some((reason, error.sentence()));
         }
     }
     false
@@ -73,12 +73,12 @@ pub(super) fn ensure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
     if refusal::is_waiting(draft) {
         return;
     }
-    let trouble = draft.observed.livekit.error.map(LiveKitError::reason);
-    if let Some(reason) = trouble {
-        ask_again(draft, reason);
+    let trouble = draft.observed.livekit.error.as_ref();
+    if let Some(error) = trouble {
+        ask_again(draft, error.reason());
         let unknown = draft.observed.livekit.egresses.get().is_none();
-        if unknown || reason == Reason::CredentialsRefused {
-            return cannot_ask(draft, reason);
+        if unknown || *error == LiveKitError::CredentialsRefused {
+            return cannot_ask(draft, error);
         }
     }
     let live = draft.live();
@@ -87,20 +87,20 @@ pub(super) fn ensure(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
         Some(egress) => watch(draft, egress, listening),
         None => begin(draft, listening),
     }
-    if let Some(reason) = trouble {
-        cannot_ask(draft, reason);
+    if let Some(error) = trouble {
+        cannot_ask(draft, error);
     }
 }
 
 /// Audio that flows needs no LiveKit: it is said beside it. Whatever else has to be done waits for it.
-fn cannot_ask(draft: &mut Draft<'_>, reason: Reason) {
+fn cannot_ask(draft: &mut Draft<'_>, error: &LiveKitError) {
     let is_silent = matches!(draft.egress_word, (Verdict::True, Reason::WaitingForAudio, _));
     let (verdict, word) = match (is_silent, draft.is_heard()) {
         (true, _) => (Verdict::True, Reason::WaitingForAudio),
         (false, true) => (Verdict::True, Reason::Active),
-        (false, false) => (Verdict::Unknown, reason),
+        (false, false) => (Verdict::Unknown, error.reason()),
     };
-    draft.egress_word = (verdict, word, reason.sentence());
+    draft.egress_word = (verdict, word, error.sentence());
 }
 
 /// Only the highest attempt may stay. Not waited for: a wedged egress takes 30 s to end and delays nothing.
@@ -328,7 +328,7 @@ fn begin(draft: &mut Draft<'_>, listening: Option<Listening<'_>>) {
 
 /// The word while LiveKit is asked: a room that was not there, or was silent, still is as far as anybody knows.
 fn so_far(draft: &Draft<'_>) -> (Verdict, Reason, String) {
-    if draft.memory.room_looks > 0 {
+    if draft.memory.room_looks > 0 || was_waiting_for_the_room(draft) {
         return (Verdict::False, Reason::WaitingForRoom, Reason::WaitingForRoom.sentence());
     }
     let silent = last_look(draft).and_then(|view| view.room).is_some_and(|room| room.open_microphones == 0);
@@ -336,6 +336,13 @@ fn so_far(draft: &Draft<'_>) -> (Verdict, Reason, String) {
         return (Verdict::True, Reason::WaitingForAudio, String::new());
     }
     on_its_way(draft)
+}
+
+/// So the status says, and this process has not looked yet.
+fn was_waiting_for_the_room(draft: &Draft<'_>) -> bool {
+    let told = condition::find(&draft.observed.session.status.conditions, ConditionType::EgressActive);
+    draft.observed.livekit.room.get().is_none()
+        && told.is_some_and(|told| told.reason == Reason::WaitingForRoom.as_str())
 }
 
 /// The word while a start is on its way: that LiveKit had no room for the last one is what people should see until one comes.

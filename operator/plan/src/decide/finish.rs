@@ -120,11 +120,8 @@ pub(super) fn end(draft: &mut Draft<'_>, ending: Ending) {
 /// What LiveKit still has to do, or to say.
 fn awaited(draft: &Draft<'_>, until: Timestamp) -> String {
     let ids: Vec<_> = draft.live().iter().map(|egress| egress.id.clone()).collect();
-    let error = match draft.observed.livekit.error {
-        Some(LiveKitError::CredentialsRefused) => " LiveKit refuses the key.",
-        Some(LiveKitError::Unreachable) => " LiveKit does not answer.",
-        None => "",
-    };
+    let error = draft.observed.livekit.error.as_ref().map(LiveKitError::words);
+    let error = error.map_or_else(String::new, |words| format!(" {words}."));
     let what = match (ids.as_slice(), draft.status.intent_at.as_ref()) {
         ([], Some(intent)) if draft.start_is_unknown() => {
             let sure = intent.0 + seconds(draft.policy.start_unknown_seconds);

@@ -9,7 +9,7 @@ use crate::backoff;
 use crate::memory::Refusal;
 use crate::observed::{PodState, Secrets, SpeechState};
 use crate::plan::{Action, Ask};
-use roomscribe_crds::condition::Verdict;
+use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 
 /// True while the session waits for its next try: no pod, no egress.
@@ -59,6 +59,7 @@ fn note(draft: &mut Draft<'_>) {
         draft.memory.refusal = None;
         return;
     }
+    take_up(draft);
     let Some((by, reason)) = refused_now(draft) else { return };
     let before = draft.memory.refusal.as_ref();
     if before.is_some_and(|before| before.by == by) {
@@ -67,6 +68,24 @@ fn note(draft: &mut Draft<'_>) {
     let times = before.map_or(0, |before| before.times).saturating_add(1);
     let retry_at = Some(backoff::refused(times, draft.now));
     draft.memory.refusal = Some(Refusal { reason, of: of(draft), by, times, retry_at });
+}
+
+/// A process that has just begun tries once, because a mended key often comes with a new process; what is refused then waits as
+/// long as it would have waited without the change, for the status says since when it has been refused.
+fn take_up(draft: &mut Draft<'_>) {
+    if draft.memory.refusal.is_some() || !draft.is_young() {
+        return;
+    }
+    let told = condition::find(&draft.observed.session.status.conditions, ConditionType::Transcribing);
+    let Some(told) = told.filter(|told| told.status == Verdict::False.as_str()) else { return };
+    let Some(reason) = Reason::named(&told.reason).filter(|reason| is_refusal(*reason)) else { return };
+    let times = backoff::refusals(draft.since(told.last_transition_time.0));
+    draft.memory.refusal = Some(Refusal { reason, of: of(draft), by: String::new(), times, retry_at: None });
+}
+
+/// The speech service's last word; anything else is retried by the worker itself.
+fn is_refusal(reason: Reason) -> bool {
+    matches!(reason, Reason::CredentialsRejected | Reason::SpeechOptionsRejected)
 }
 
 /// The pod that is refused, and why.

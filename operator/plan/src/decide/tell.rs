@@ -250,7 +250,8 @@ pub(super) fn ending(draft: &mut Draft<'_>, reason: Reason) {
     draft.status.observed_generation = draft.observed.session.generation;
     draft.status.summary = Some(Summary::Stopping);
     if reason == Reason::AddressTimeout {
-        draft.set(ConditionType::IngestReady, Verdict::False, reason, &reason.sentence());
+        let (verdict, reason, message) = words::no_address(draft, Verdict::False, reason);
+        draft.set(ConditionType::IngestReady, verdict, reason, &message);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::{refusal, worker};
 use crate::observed::{Known, PodState, SpeechState};
+use roomscribe_crds::Exposure;
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 
@@ -18,6 +19,10 @@ pub(super) fn worker(draft: &Draft<'_>) -> Word {
         return refusal::word(draft).unwrap_or_else(|| word(Verdict::False, Reason::CredentialsRejected));
     }
     match draft.pod().map(|pod| &pod.state) {
+        // The kubelet finds it well, and it answers nobody else.
+        Some(PodState::Listening) if draft.observed.worker.is_none() && !draft.worker_is_unasked() => {
+            word(Verdict::Unknown, Reason::WorkerUnreachable)
+        }
         None if draft.observed.cluster.refused.is_some() => refused(draft),
         None if !draft.pods().is_empty() => word(Verdict::False, leaves(draft)),
         Some(PodState::Listening) => word(Verdict::True, Reason::Listening),
@@ -54,17 +59,46 @@ fn refused(draft: &Draft<'_>) -> Word {
 
 pub(super) fn ingest(draft: &Draft<'_>) -> Word {
     let Known::Known(service) = &draft.observed.cluster.service else {
-        return word(Verdict::Unknown, Reason::AddressPending);
+        return no_address(draft, Verdict::Unknown, Reason::AddressPending);
     };
     let limit = i64::from(draft.observed.session.spec.ingest.address_timeout_seconds);
     match service {
         None if draft.observed.cluster.refused.is_some() => refused(draft),
         Some(service) if service.address.is_some() => address_word(draft),
         Some(service) if draft.since(service.created_at) >= limit => {
-            word(Verdict::False, Reason::AddressTimeout)
+            no_address(draft, Verdict::False, Reason::AddressTimeout)
         }
-        _ => word(Verdict::False, Reason::AddressPending),
+        _ => no_address(draft, Verdict::False, Reason::AddressPending),
     }
+}
+
+/// What the address waits for, or has waited for in vain, depends on how port 1935 is exposed.
+pub(super) fn no_address(draft: &Draft<'_>, verdict: Verdict, reason: Reason) -> Word {
+    let timed_out = reason == Reason::AddressTimeout;
+    let (waits, mend) = match draft.observed.session.spec.ingest.exposure {
+        Exposure::LoadBalancer => (
+            "The load balancer has no address",
+            "Check the cloud's load balancer quota and controller, or choose another exposure",
+        ),
+        Exposure::NodePort => (
+            "The Service has no node port, or its pod no node",
+            "Look at the pod's events, and whether the cluster has node ports left",
+        ),
+        Exposure::ClusterIP => (
+            "The Service has no cluster IP",
+            "Look at the Service: the API server gives it one when it is made",
+        ),
+        Exposure::External => (
+            "The Service that `ingest.external` leads to is being made",
+            "Look at the Service and its events",
+        ),
+    };
+    let limit = draft.observed.session.spec.ingest.address_timeout_seconds;
+    let message = match timed_out {
+        true => format!("{waits} after {limit} s (`ingest.addressTimeoutSeconds`). {mend}."),
+        false => format!("{waits} yet."),
+    };
+    (verdict, reason, message)
 }
 
 /// The address is known; is it one that LiveKit reaches?

@@ -1,7 +1,7 @@
 //! Rows about keys: the speech service's, LiveKit's, and the stream key; and about pods that are replaced for them.
 
 use crate::scene::{Scene, at};
-use crate::{active, begins, does, egress, reason};
+use crate::{active, begins, does, egress, message, reason};
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
 use roomscribe_crds::{CaptureMode, Summary};
@@ -283,4 +283,59 @@ fn track_egress_is_refused_with_a_sentence_until_it_is_built() {
     );
     assert!(accepted.message.contains("RoomComposite"), "{}", accepted.message);
     assert!(plan.actions.iter().all(|planned| matches!(planned.action, Action::Event { .. })));
+}
+#[test]
+fn a_livekit_that_answers_with_an_error_is_quoted_and_not_called_silent() {
+    let failing =
+        LiveKitError::Failing { status: 500, code: "internal".into(), message: "database is locked".into() };
+    let error = |livekit: &mut LiveKit| livekit.error = Some(failing.clone());
+    let new = Scene::new().livekit(error).plan();
+    assert_eq!(reason(&new, ConditionType::Ready), "LiveKitFailing");
+    let quoted = "LiveKit answered 500 internal: database is locked.";
+    assert!(message(&new, ConditionType::Ready).starts_with(quoted));
+    assert!(!begins(&new));
+    // Beside audio that flows it is said, and nothing else changes.
+    let heard = running().livekit(error).plan();
+    assert_eq!(reason(&heard, ConditionType::EgressActive), "Active");
+    assert!(message(&heard, ConditionType::EgressActive).starts_with(quoted));
+    assert!(heard.memory.trouble_at.is_some());
+    let ending = running().livekit(error).deleted(10).plan();
+    assert!(message(&ending, ConditionType::Ready).contains("database is locked"));
+}
+
+#[test]
+fn an_error_without_words_or_code_is_still_a_sentence() {
+    let words = |status, code: &str, message: &str| {
+        LiveKitError::Failing { status, code: code.into(), message: message.into() }.words()
+    };
+    assert_eq!(
+        words(502, "", "a web page, not LiveKit's API"),
+        "LiveKit answered 502: a web page, not LiveKit's API"
+    );
+    assert_eq!(words(500, "", ""), "LiveKit answered 500");
+    assert_eq!(words(500, "internal", ""), "LiveKit answered 500 internal");
+}
+
+#[test]
+fn a_new_process_tries_a_refused_key_once_and_then_waits_as_long_as_the_one_before() {
+    let refused = |second| {
+        let scene = Scene::new().pod(1).attempt(1, 100).started(-50).listed_at(second, vec![]);
+        scene.speech(SpeechState::Refused(Reason::CredentialsRejected))
+    };
+    let wait = |plan: &Plan, second| {
+        (plan.memory.refusal.as_ref().unwrap().retry_at.unwrap() - at(second)).get_seconds()
+    };
+    let first = refused(0).plan();
+    assert_eq!(wait(&first, 0), 300);
+    // No pod is left; an hour of tries later another process begins.
+    let none = |second| Scene::new().attempt(1, 100).service(1).listed_at(second, vec![]);
+    let tries = none(3600).after(&first).taken_over().plan_at(3600);
+    assert!(begins(&tries), "a mended key may have come with the new process");
+    assert_eq!(tries.status.summary, Some(Summary::Recovering));
+    assert!(message(&tries, ConditionType::Transcribing).ends_with("It is being tried again."));
+    let again = refused(3620).after(&tries).plan_at(3620);
+    assert_eq!(wait(&again, 3620), 3600);
+    // A key that works is asked for nothing more.
+    let works = refused(3620).speech(SpeechState::Live).after(&tries).plan_at(3620);
+    assert_eq!(works.memory.refusal, None);
 }

@@ -36,6 +36,12 @@ fn reason(plan: &Plan, kind: ConditionType) -> String {
         .unwrap_or_default()
 }
 
+fn message(plan: &Plan, kind: ConditionType) -> String {
+    condition::find(&plan.status.conditions, kind)
+        .map(|condition| condition.message.clone())
+        .unwrap_or_default()
+}
+
 #[test]
 fn a_new_session_gets_its_finalizer_before_anything_else() {
     let plan = Scene::new().without_finalizer().plan();

@@ -1,10 +1,10 @@
 //! Rows about reasons that point outside: addresses, refusals, quotas, speech, storage.
 
 use crate::scene::{Scene, at};
-use crate::{active, begins, does, egress, reason};
-use roomscribe_crds::Summary;
+use crate::{active, begins, does, egress, message, reason};
 use roomscribe_crds::condition::{self, ConditionType, Verdict};
 use roomscribe_crds::reason::Reason;
+use roomscribe_crds::{CaptureMode, Exposure, Summary};
 use roomscribe_plan::*;
 
 #[test]
@@ -55,6 +55,47 @@ fn an_intent_is_not_carried_out_towards_an_address_that_became_loopback() {
     let scene = Scene::new().pod(1).host("localhost").room(1).listed(vec![]).intended(1, 0);
     let plan = scene.gate(|gate| gate.livekit_is_public = true).plan();
     assert!(!begins(&plan));
+}
+
+#[test]
+fn an_address_that_is_waited_for_is_called_by_what_gives_it() {
+    let told = |exposure: Exposure, ago: i64| {
+        let scene = Scene::new().spec(|spec| spec.ingest.exposure = exposure).pod(1).no_address();
+        message(&scene.later(ago).plan(), ConditionType::IngestReady)
+    };
+    for (exposure, words) in [
+        (Exposure::LoadBalancer, "load balancer"),
+        (Exposure::ClusterIP, "cluster IP"),
+        (Exposure::NodePort, "node port"),
+        (Exposure::External, "ingest.external"),
+    ] {
+        for ago in [10, 200] {
+            let told = told(exposure, ago);
+            assert!(told.contains(words), "{exposure:?}: {told}");
+            assert_eq!(told.contains("balancer"), exposure == Exposure::LoadBalancer, "{told}");
+            assert_eq!(told.contains("180 s"), ago == 200, "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_listens_and_answers_nobody_is_not_called_well() {
+    for mode in [CaptureMode::Auto, CaptureMode::Push] {
+        let scene = || {
+            let scene = Scene::new().spec(|spec| spec.capture.mode = mode).pod(1).attempt(1, 100);
+            scene.room(1).listed(vec![active("EG_a", 1)])
+        };
+        let healthy = scene().hearing(1).plan();
+        assert_eq!(reason(&healthy, ConditionType::WorkerReady), "Listening");
+        let hung = scene().after(&healthy).plan_at(30);
+        let worker = condition::find(&hung.status.conditions, ConditionType::WorkerReady).unwrap();
+        assert_eq!((worker.status.as_str(), worker.reason.as_str()), ("Unknown", "WorkerUnreachable"));
+        assert!(worker.message.contains("does not answer"), "{}", worker.message);
+        assert_eq!(reason(&hung, ConditionType::Ready), "WorkerUnreachable", "{mode:?}");
+        // A process that has just begun has not asked it.
+        let asks = scene().after(&healthy).taken_over().plan_at(30);
+        assert_eq!(reason(&asks, ConditionType::WorkerReady), "Listening");
+    }
 }
 
 fn refused_connection() -> Egress {

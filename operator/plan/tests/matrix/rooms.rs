@@ -74,7 +74,7 @@ fn waiting_for_a_room_says_so_while_it_is_looked_for_and_looks_every_ten_seconds
     let mut plan = Scene::new().pod(1).no_room().listed(vec![]).plan();
     let (mut looked, mut looks, mut listings, mut words) = (0, 0, 0, Vec::new());
     for second in 1..=120 {
-        let scene = Scene::new().pod(1).no_room_at(looked).listed(vec![]).after(&plan);
+        let scene = Scene::new().pod(1).hearing(0).no_room_at(looked).listed(vec![]).after(&plan);
         plan = scene.plan_at(second);
         words.push(reason(&plan, ConditionType::Ready));
         if does(&plan, |action| *action == Action::Ask(Ask::Room)) {
@@ -93,11 +93,34 @@ fn waiting_for_a_room_says_so_while_it_is_looked_for_and_looks_every_ten_seconds
 fn a_room_that_appears_is_begun_with_after_one_listing() {
     let waiting = Scene::new().pod(1).no_room().listed(vec![]).plan();
     let room = Some(Room { participants: 1, open_microphones: 1 });
-    let asks = Scene::new().pod(1).room_at(20, room).listed(vec![]).after(&waiting).plan_at(20);
+    let asks = Scene::new().pod(1).hearing(0).room_at(20, room).listed(vec![]).after(&waiting).plan_at(20);
     assert!(does(&asks, |action| *action == Action::Ask(Ask::Egresses)));
     assert_eq!(asks.status.summary, Some(Summary::WaitingForRoom));
     let begins = Scene::new().pod(1).room_at(20, room).listed_at(20, vec![]).after(&asks).plan_at(20);
     assert!(does(&begins, |action| matches!(action, Action::WriteIntent { attempt: 1, .. })));
+}
+
+#[test]
+fn a_process_that_takes_a_waiting_session_over_goes_on_saying_what_it_waits_for() {
+    let waiting = Scene::new().pod(1).hearing(0).no_room().listed(vec![]).plan();
+    let steps: [&dyn Fn(i64) -> Scene; 5] = [
+        &|_| Scene::new().unknown_cluster(),
+        &|_| Scene::new().pod(1),
+        &|_| Scene::new().pod(1).hearing(0),
+        &|second| Scene::new().pod(1).hearing(0).listed_at(second, vec![]),
+        &|second| Scene::new().pod(1).hearing(0).listed_at(second, vec![]).no_room_at(second),
+    ];
+    // The answers come one by one, and LiveKit's late.
+    for late in [0, 20] {
+        let mut plan = waiting.clone();
+        plan.memory = Memory::default();
+        for (step, seen) in steps.iter().enumerate() {
+            let second = 100 + i64::try_from(step).unwrap() + if step > 2 { late } else { 0 };
+            plan = seen(second).after(&plan).plan_at(second);
+            let told = (reason(&plan, ConditionType::Ready), plan.status.summary);
+            assert_eq!(told, ("WaitingForRoom".into(), Some(Summary::WaitingForRoom)), "step {step}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@ use serde_json::Value;
 use std::fmt::Write;
 
 pub(super) const TEXT: &str = "The operator takes so many `TranscriptionSession`s, all created at once, to Ready: pod, Service, Secret, one egress and \
-its audio at the worker each. Seconds of a step are from the session's creation to its condition, p50 / p99 / most.\n\n\
+its audio at the worker each. Seconds of a step are from the session's creation to its condition, p50 / p99 / most; a condition's time (Kubernetes' `Time`) has whole \
+seconds, so a step reads up to one second too short.\n\n\
 **Beside Agones.** Its load test's page \
 ([test/load/allocation](https://github.com/googleforgames/agones/blob/main/test/load/allocation/README.md), 2020) shows a fleet of 4,000 game \
 servers, all Ready at an age of 158 s. That is another experiment, so the two columns show the order of magnitude and not a ratio. \
