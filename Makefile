@@ -4,6 +4,8 @@ CARGO_TARGET_DIR ?= $(ROOMSCRIBE_CACHE)/target
 export ROOMSCRIBE_CACHE CARGO_TARGET_DIR
 STAGE := tests/tools/stage.sh
 NEED := tests/tools/need.sh
+# The same in every stage, or the gateway is built twice; the laptop's program is built without.
+CLUSTER := --features roomscribe-gateway/cluster
 T ?= 60
 ARGS ?=
 
@@ -32,13 +34,13 @@ cluster-begin:
 	@tests/cluster/build.sh >$(ROOMSCRIBE_CACHE)/cluster-build.log 2>&1 </dev/null &
 
 lint: deny ## format, clippy, licences
-	@$(STAGE) "format and clippy" sh -c 'cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings'
+	@$(STAGE) "format and clippy" sh -c 'cargo fmt --all --check && cargo clippy --locked --workspace --all-targets $(CLUSTER) -- -D warnings'
 
 unit: ## unit, property, simulation, seeded fuzz, real publishers
 	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip node npm
 	@$(STAGE) "tools" python3 -m unittest discover -s tests/tools
-	@$(STAGE) "build tests" cargo test --locked --workspace --no-run
-	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace --exclude roomscribe-cluster --exclude roomscribe-e2e --exclude roomscribe-load
+	@$(STAGE) "build tests" cargo test --locked --workspace $(CLUSTER) --no-run
+	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace $(CLUSTER) --exclude roomscribe-cluster --exclude roomscribe-e2e --exclude roomscribe-load
 
 # As cluster-begin: the stage that needs the server waits for it.
 livekit-begin:
@@ -62,7 +64,7 @@ chart: cluster-build ## the Helm chart: lint, renderings, schema, and every obje
 	@API_SERVER_BIN=$(CARGO_TARGET_DIR)/debug/api_server $(STAGE) "Helm chart" tests/chart/run.sh
 
 # Go's collector has memory to spare here and no CPU.
-api-server: cluster-build ## the operator on a real API server and etcd
+api-server: cluster-build ## the operator and the gateway on a real API server and etcd
 	@$(NEED) cargo cc openssl unshare
 	@cargo build --locked -p roomscribe-operator
 	@GOGC=300 $(STAGE) "real API server" cargo test --locked -p roomscribe-cluster

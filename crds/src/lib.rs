@@ -5,6 +5,7 @@
 //! messages name the field and the mend; what only the operator can see becomes a condition with one of [`reason`]'s words.
 
 pub mod condition;
+pub mod names;
 pub mod reason;
 mod schemas;
 #[allow(unreachable_pub, reason = "KubeSchema copies the structs, and their `pub`, into function bodies")]
@@ -13,6 +14,7 @@ mod session;
 mod spec;
 #[allow(unreachable_pub, reason = "as above")]
 mod status;
+pub mod stream_key;
 
 pub use session::{FINALIZER, GROUP, TranscriptionSession, TranscriptionSessionSpec, crd_yaml};
 pub use spec::{

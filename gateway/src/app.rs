@@ -1,6 +1,7 @@
 //! The gateway as one value, and what all requests share.
 
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,7 +31,9 @@ pub(crate) struct Shared {
     pub(crate) remembered: Mutex<Remembered>,
     pub(crate) exports: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
-    /// True once the process is asked to stop.
+    /// True once the process is asked to stop: nobody new shall come.
+    pub(crate) leaving: AtomicBool,
+    /// True when viewers are sent away.
     pub(crate) draining: watch::Sender<bool>,
     start: Instant,
 }
@@ -71,6 +74,7 @@ pub fn app(config: Config, sessions: Arc<dyn Sessions>, log: Log) -> Gateway {
         exports: Arc::new(Semaphore::new(limits.exports)),
         sessions,
         metrics,
+        leaving: AtomicBool::new(false),
         draining: watch::Sender::new(false),
         start: Instant::now(),
         config,
@@ -85,8 +89,13 @@ impl Gateway {
         self.router.clone()
     }
 
-    /// Answers on `listener` until `shutdown`, then drains: `/readyz` fails, nothing new is accepted, viewers are sent
-    /// away one by one with 1001. Refuses (`InvalidInput`) an open gateway beyond loopback.
+    /// `/healthz`, `/readyz` and `/metrics` alone, for a listener of their own that no proxy leads to.
+    pub fn health_router(&self) -> Router {
+        routes::health(Arc::clone(&self.shared))
+    }
+
+    /// Answers on `listener` until `shutdown`, then drains: `/readyz` fails; after `settle` nothing new is accepted, and
+    /// viewers are sent away one by one with 1001. Refuses (`InvalidInput`) an open gateway beyond loopback.
     pub async fn serve(
         self,
         listener: TcpListener,

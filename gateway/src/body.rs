@@ -3,6 +3,7 @@
 use axum::body::Bytes;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::problem::{FieldError, Problem};
 
@@ -18,6 +19,32 @@ pub(crate) fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &Bytes) -> 
     let parsed = serde_path_to_error::deserialize(&mut *reader).map_err(|error| refuse(&error))?;
     reader.end().map_err(|error| not_json(&error))?;
     Ok(parsed)
+}
+
+/// The same with defaults laid under what is given: objects field by field, everything else whole; a `null` takes a default
+/// away.
+pub(crate) fn parse_over<T: DeserializeOwned>(
+    defaults: &Map<String, Value>,
+    headers: &HeaderMap,
+    bytes: &Bytes,
+) -> Result<T, Problem> {
+    if defaults.is_empty() {
+        return parse(headers, bytes);
+    }
+    let mut given = parse::<Map<String, Value>>(headers, bytes)?;
+    lay_under(&mut given, defaults);
+    serde_path_to_error::deserialize(Value::Object(given)).map_err(|error| refuse(&error))
+}
+
+fn lay_under(given: &mut Map<String, Value>, defaults: &Map<String, Value>) {
+    for (field, default) in defaults {
+        match (given.get_mut(field), default) {
+            (None, default) => drop(given.insert(field.clone(), default.clone())),
+            (Some(Value::Object(given)), Value::Object(default)) => lay_under(given, default),
+            (Some(Value::Null), _) => drop(given.remove(field)),
+            (Some(_), _) => {}
+        }
+    }
 }
 
 fn refuse(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
@@ -96,6 +123,23 @@ mod tests {
         for (body, status, pointer) in table {
             assert_eq!(pointer_of(body), (status, pointer.into()), "{body}");
         }
+    }
+
+    #[test]
+    fn defaults_lie_under_what_is_given() {
+        let defaults: Map<String, Value> = serde_json::from_str(
+            r#"{"ingest":{"exposure":"External","external":{"port":1}},"ttlSecondsAfterFinished":9}"#,
+        )
+        .unwrap();
+        let parsed = |body: &'static str| {
+            parse_over::<CreateSession>(&defaults, &HeaderMap::new(), &Bytes::from_static(body.as_bytes()))
+        };
+        let given =
+            parsed(r#"{"roomName":"a","ingest":{"exposure":"ClusterIP","external":null,"tls":{}}}"#).unwrap();
+        assert_eq!(given.ingest, Some(serde_json::json!({"exposure": "ClusterIP", "tls": {}})));
+        assert_eq!(given.ttl_seconds_after_finished, Some(9));
+        assert_eq!(parsed(r#"{"roomName":"a","colour":1}"#).unwrap_err().status, 422);
+        assert_eq!(parsed("[]").unwrap_err().status, 422);
     }
 
     #[test]

@@ -103,6 +103,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// `PUBLIC_URL`: makes links absolute; its host is allowed in open mode.
     pub public_url: Option<String>,
+    /// Laid under the body of `POST /v1/sessions`: fields of the contract's spec.
+    pub session_defaults: serde_json::Map<String, serde_json::Value>,
     /// Limits.
     pub limits: GatewayLimits,
     /// `hello.server`, e.g. `roomscribe/0.1.0`.
@@ -111,6 +113,8 @@ pub struct Config {
     pub ping: Duration,
     /// How long a session stays subscribed after its last viewer.
     pub linger: Duration,
+    /// How long `/readyz` fails at shutdown before anything is closed: whoever spreads connections learns it meanwhile.
+    pub settle: Duration,
     /// Over how long viewers are sent away (1001) at shutdown; each at its own random moment.
     pub drain: Duration,
     /// How long a write to a viewer, or one piece of an export, may take.
@@ -132,10 +136,12 @@ impl Config {
             auth,
             allowed_origins: Vec::new(),
             public_url: None,
+            session_defaults: serde_json::Map::new(),
             limits: GatewayLimits::default(),
             server_name: concat!("roomscribe/", env!("CARGO_PKG_VERSION")).into(),
             ping: Duration::from_secs(20),
             linger: Duration::from_secs(30),
+            settle: Duration::ZERO,
             drain: Duration::from_secs(5),
             write_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(30),

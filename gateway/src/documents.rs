@@ -19,7 +19,7 @@ use crate::body;
 use crate::idempotency::{KeyOf, Remembered, Seen};
 use crate::problem::Problem;
 use crate::routes::Key;
-use crate::sessions::{CreateSession, IngestAddress, SessionDocument};
+use crate::sessions::{CreateSession, IngestAddress, Once, SessionDocument};
 use crate::validate::wrong_fields;
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -95,7 +95,8 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let grant = shared.grant(&headers)?;
     grant.check_scope(Need::Control)?;
-    let request: CreateSession = body::parse(&headers, &whole(&shared, bytes)?)?;
+    let request: CreateSession =
+        body::parse_over(&shared.config.session_defaults, &headers, &whole(&shared, bytes)?)?;
     let wrong = wrong_fields(&request);
     if !wrong.is_empty() {
         return Err(Problem::fields(wrong));
@@ -103,15 +104,15 @@ pub(crate) async fn create(
     // Only a grant for all sessions, or for this very room, may start one.
     grant.check(Need::Control, "", &request.room_name)?;
     let key = idempotency_key(&headers, &grant)?;
+    let digest = fingerprint(&request);
     if let Some(key) = &key {
-        let digest = fingerprint(&request);
         let seen = shared.remembered().begin(key, digest, shared.now());
         if let Some(answer) = replay(&shared, &grant, seen).await {
             return answer;
         }
     }
     // In a task of its own: a client that hangs up must not leave half a session, or a key at work for ever.
-    let work = tokio::spawn(start(Arc::clone(&shared), request, key));
+    let work = tokio::spawn(start(Arc::clone(&shared), request, key, digest));
     let created = work.await.map_err(|_| Problem::unavailable("The session could not be started."))??;
     let status = if created.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let view = shared.view(&grant, created.session).await;
@@ -122,13 +123,23 @@ async fn start(
     shared: Arc<Shared>,
     request: CreateSession,
     key: Option<KeyOf>,
+    digest: [u8; 32],
 ) -> Result<crate::sessions::Created, Problem> {
-    let mut guard = key.map(|key| FreeOnDrop { shared: Arc::clone(&shared), key });
-    let created = shared.sessions.create(request).await?;
-    if let Some(guard) = &mut guard {
-        shared.remembered().done(&guard.key, &created.session.id);
-    }
+    let Some(key) = key else { return Ok(shared.sessions.create(request).await?) };
+    let once = Once { key: hex(&key_digest(&key)), body: hex(&digest) };
+    let guard = FreeOnDrop { shared: Arc::clone(&shared), key };
+    let created = shared.sessions.create_once(request, once).await?;
+    shared.remembered().done(&guard.key, &created.session.id);
     Ok(created)
+}
+
+fn key_digest((subject, key): &KeyOf) -> [u8; 32] {
+    // Header values hold no control characters.
+    Sha256::digest(format!("{subject}\n{key}")).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Frees the key unless the request was done, also when `create` panics.
@@ -146,10 +157,7 @@ impl Drop for FreeOnDrop {
 async fn replay(shared: &Shared, grant: &Grant, seen: Seen) -> Option<Result<Response, Problem>> {
     match seen {
         Seen::First => None,
-        Seen::OtherBody => Some(Err(Problem::conflict(
-            "idempotency-key-reused",
-            "This Idempotency-Key was used with another body: choose a new key for a new request.",
-        ))),
+        Seen::OtherBody => Some(Err(crate::sessions::SessionsError::KeyReused.into())),
         Seen::AtWork => Some(Err(Problem::conflict(
             "idempotency-key-in-use",
             "The first request with this Idempotency-Key is still at work: try again in a second.",

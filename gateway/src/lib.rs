@@ -4,12 +4,15 @@
 //! - [`sessions`]: what the gateway asks of whoever runs sessions.
 //! - `auth`, `origin`, `idempotency`, `validate`, `bucket`: pure decisions about a request.
 //! - `rooms`: one log subscription per watched session, feeding its hub. `socket`: one WebSocket.
+//! - `cluster` (feature): sessions on Kubernetes, and the process `roomscribe-gateway`.
 //! - `server`: sockets, limits, draining. `app`: routes.
 
 mod app;
 mod auth;
 mod body;
 mod bucket;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 mod config;
 mod connections;
 mod documents;

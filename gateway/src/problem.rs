@@ -4,20 +4,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+pub(crate) use crate::sessions::FieldError;
 use crate::sessions::SessionsError;
 use roomscribe_transcript::LogError;
 
 /// Every `type` begins with this.
 const BASE: &str = "https://roomscribe.io/problems/";
-
-/// One wrong field of a request body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct FieldError {
-    /// RFC 6901 JSON pointer.
-    pub(crate) pointer: String,
-    /// What is wrong and how to mend it.
-    pub(crate) detail: String,
-}
 
 /// An error answer.
 #[derive(Debug, Clone, Serialize)]
@@ -99,6 +91,11 @@ impl From<SessionsError> for Problem {
     fn from(error: SessionsError) -> Self {
         match error {
             SessionsError::Invalid { pointer, detail } => Self::fields(vec![FieldError { pointer, detail }]),
+            SessionsError::Fields(wrong) => Self::fields(wrong),
+            SessionsError::KeyReused => Self::conflict(
+                "idempotency-key-reused",
+                "This Idempotency-Key was used with another body: choose a new key for a new request.",
+            ),
             SessionsError::NotFound => Self::not_found(),
             SessionsError::Conflict(detail) => Self::conflict("conflict", detail),
             SessionsError::Unsupported(detail) => Self::new(501, "unsupported", "Not supported here", detail),

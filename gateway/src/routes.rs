@@ -46,6 +46,15 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
+/// The pages that a cluster asks.
+pub(crate) fn health(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .with_state(shared)
+}
+
 /// Judges host and origin, answers preflights, adds CORS headers, counts.
 async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let verdict = {

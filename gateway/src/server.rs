@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -42,7 +43,12 @@ pub(crate) async fn serve(
 ) -> io::Result<()> {
     refuse_open_beyond_loopback(&shared, listener.local_addr()?)?;
     let open = Arc::new(watch::Sender::new(0));
-    let mut shutdown = std::pin::pin!(shutdown);
+    let announced = Arc::clone(&shared);
+    let mut shutdown = std::pin::pin!(async move {
+        shutdown.await;
+        announced.leaving.store(true, Ordering::Relaxed);
+        tokio::time::sleep(announced.config.settle).await;
+    });
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -29,6 +29,79 @@ pub struct CreateSession {
     /// How long the session document outlives its end; the transcript stays for `RETENTION_DAYS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_seconds_after_finished: Option<u32>,
+    /// Fields that only a cluster knows: whoever runs sessions judges them, or refuses them by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub livekit_ref: Option<Value>,
+    /// As `livekit_ref`: where the worker takes RTMP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingest: Option<Value>,
+    /// As `livekit_ref`: who spoke.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speakers: Option<Value>,
+    /// As `livekit_ref`: the worker pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Value>,
+    /// As `livekit_ref`: `Running`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired_state: Option<Value>,
+    /// As `livekit_ref`: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Value>,
+}
+
+impl CreateSession {
+    /// A session of this room with the defaults of the contract.
+    pub fn for_room(room_name: impl Into<String>) -> Self {
+        Self {
+            name: None,
+            room_name: room_name.into(),
+            capture: Capture::default(),
+            speech: SpeechSpec::default(),
+            limits: Limits::default(),
+            ttl_seconds_after_finished: None,
+            livekit_ref: None,
+            ingest: None,
+            speakers: None,
+            worker: None,
+            desired_state: None,
+            replicas: None,
+        }
+    }
+
+    /// JSON pointers of the fields that only a cluster knows, as far as they are given.
+    pub fn for_clusters_only(&self) -> Vec<&'static str> {
+        let speech = &self.speech;
+        let fields = [
+            ("/livekitRef", self.livekit_ref.is_some()),
+            ("/ingest", self.ingest.is_some()),
+            ("/speakers", self.speakers.is_some()),
+            ("/worker", self.worker.is_some()),
+            ("/desiredState", self.desired_state.is_some()),
+            ("/replicas", self.replicas.is_some()),
+            ("/speech/apiUrl", speech.api_url.is_some()),
+            ("/speech/region", speech.region.is_some()),
+            ("/speech/secretRef", speech.secret_ref.is_some()),
+        ];
+        fields.into_iter().filter(|(_, given)| *given).map(|(pointer, _)| pointer).collect()
+    }
+}
+
+/// An `Idempotency-Key` as processes share it: digests in hex, nothing of what the caller wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// Of who asks and the key they chose.
+    pub key: String,
+    /// Of the request.
+    pub body: String,
+}
+
+/// One wrong field of a request body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// RFC 6901 JSON pointer.
+    pub pointer: String,
+    /// What is wrong and how to mend it.
+    pub detail: String,
 }
 
 /// How audio reaches us.
@@ -72,6 +145,15 @@ pub struct SpeechSpec {
     pub endpointing_milliseconds: u32,
     /// Show unfinished utterances.
     pub partials: bool,
+    /// Only in a cluster: base URL of the speech service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_url: Option<Value>,
+    /// Only in a cluster: the speech service's region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<Value>,
+    /// Only in a cluster: the Secret with the speech service's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<Value>,
 }
 
 impl Default for SpeechSpec {
@@ -83,6 +165,9 @@ impl Default for SpeechSpec {
             translate_to: Vec::new(),
             endpointing_milliseconds: 300,
             partials: true,
+            api_url: None,
+            region: None,
+            secret_ref: None,
         }
     }
 }
@@ -187,6 +272,12 @@ pub enum SessionsError {
         /// What is wrong and how to mend it.
         detail: String,
     },
+    /// Fields of the request are wrong: 422.
+    #[error("{}", .0.iter().map(|wrong| wrong.detail.as_str()).collect::<Vec<_>>().join(" "))]
+    Fields(Vec<FieldError>),
+    /// 409: the `Idempotency-Key` was used for another request.
+    #[error("this Idempotency-Key was used with another body")]
+    KeyReused,
     /// 404.
     #[error("no such session")]
     NotFound,
@@ -208,10 +299,20 @@ pub enum SessionsError {
 pub trait Sessions: Send + Sync + 'static {
     /// Starts a session, or returns the running one of that room.
     fn create(&self, request: CreateSession) -> Answer<'_, Created>;
+    /// The same for a request with an `Idempotency-Key`. This process remembers keys itself: a directory that other
+    /// processes share remembers them for all.
+    fn create_once(&self, request: CreateSession, once: Once) -> Answer<'_, Created> {
+        let _ = once;
+        self.create(request)
+    }
     /// One session.
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, SessionDocument>;
     /// All sessions, newest first.
     fn list(&self) -> Answer<'_, Vec<SessionDocument>>;
+    /// Can requests be answered? `Ok` with lines about what cannot be done now although everything else can.
+    fn ready(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async { self.list().await.map(|_| Vec::new()) })
+    }
     /// Asks a session to stop; returns at once with the document as it is now.
     fn stop<'a>(&'a self, key: &'a str) -> Answer<'a, SessionDocument>;
     /// Erases transcript, spool and the speech provider's copy; a tombstone stays.

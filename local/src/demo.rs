@@ -143,12 +143,8 @@ async fn source(file: Option<PathBuf>) -> Result<AudioSource, Failure> {
 
 fn request(room: &str) -> CreateSession {
     CreateSession {
-        name: None,
-        room_name: room.to_owned(),
         capture: Capture { mode: CaptureMode::Auto, fallback_after_seconds: None },
-        speech: Default::default(),
-        limits: Default::default(),
-        ttl_seconds_after_finished: None,
+        ..CreateSession::for_room(room)
     }
 }
 

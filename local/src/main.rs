@@ -11,7 +11,6 @@ mod exit;
 mod hands;
 mod install;
 mod livekit;
-mod names;
 mod requests;
 mod serve;
 mod session;

@@ -1,12 +1,12 @@
 //! Sessions of one process: the gateway's directory, carried out as tasks (`hands`) instead of pods.
 
 use crate::hands::Hands;
-use crate::names;
 use crate::requests;
 use crate::session::erase::Eraser;
 use crate::session::{self, Running};
 use crate::stored::{self, Stored};
 use jiff::Timestamp;
+use roomscribe_crds::names;
 use roomscribe_gateway::sessions::{
     Answer, CaptureMode, CreateSession, Created, IngestAddress, SessionDocument, Sessions, SessionsError,
 };

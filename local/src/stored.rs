@@ -241,17 +241,13 @@ pub(crate) fn folder(data_dir: &Path, id: &SessionId) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roomscribe_gateway::sessions::{Capture, Limits, SpeechSpec};
+    use roomscribe_gateway::sessions::Capture;
 
     fn stored(created_at: &str) -> Stored {
         let id = SessionId::parse(&uuid::Uuid::now_v7().to_string()).unwrap();
         let request = CreateSession {
-            name: None,
-            room_name: "standup".into(),
             capture: Capture { mode: CaptureMode::Push, fallback_after_seconds: None },
-            speech: SpeechSpec::default(),
-            limits: Limits::default(),
-            ttl_seconds_after_finished: None,
+            ..CreateSession::for_room("standup")
         };
         Stored::new(id, "standup".into(), request, created_at.into())
     }

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `children` | Pod, Service and Secret of a session as they should be: pure |
 //! | `observe` | what the cluster shows, as the decisions read it: pure |
-//! | `stream_key` | secrets and RTMP URLs of sessions: pure |
 //! | `look` | gathers what a plan rests on |
 //! | `carry` | carries its actions out |
 //! | `reconcile` | one round; `run` is the controller around it, `start` the process around that |
@@ -37,6 +36,8 @@ pub mod refusal;
 pub mod run;
 pub mod settings;
 pub mod start;
-pub mod stream_key;
 pub mod wake;
 pub mod workers;
+
+/// Secrets and RTMP URLs of sessions; the gateway shows the same ones.
+pub use roomscribe_crds::stream_key;

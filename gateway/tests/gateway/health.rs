@@ -39,6 +39,26 @@ async fn metrics_are_openmetrics_with_a_sentence_for_each_and_no_session_in_any_
 }
 
 #[tokio::test]
+async fn a_gateway_that_is_to_leave_says_so_before_it_closes_anything() {
+    let settle = Duration::from_millis(700);
+    let mut door = Door::with(Config { settle, drain: Duration::ZERO, ..keyed() }).await;
+    let id = door.session("standup").await;
+    let mut viewer = door.stream(&id, "").await;
+    viewer.frame().await;
+    door.stop();
+    crate::common::eventually("not ready", async || {
+        door.http.get(format!("{}/readyz", door.base)).send().await.is_ok_and(|ready| ready.status() == 503)
+    })
+    .await;
+    // Whoever has not heard of it yet is still let in, and the others are still served.
+    let mut late = door.stream(&id, "").await;
+    door.speak(&id, 1).await;
+    assert_eq!((viewer.offsets_to(1).await, late.offsets_to(1).await), (vec![1], vec![1]));
+    assert_eq!((viewer.close_code().await, late.close_code().await), (1001, 1001));
+    door.stopped().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_draining_gateway_takes_nothing_new_and_finishes_what_it_began() {
     let mut door = Door::with(Config { drain: Duration::from_millis(300), ..keyed() }).await;
     let id = door.session("standup").await;

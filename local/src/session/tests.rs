@@ -6,7 +6,7 @@ use super::words::{Story, Words, usage, words};
 use super::worker::{Ended, Stage, Trouble};
 use crate::stored::Stored;
 use jiff::{SignedDuration, Timestamp};
-use roomscribe_gateway::sessions::{Capture, CaptureMode, CreateSession, Limits, SpeechSpec};
+use roomscribe_gateway::sessions::{Capture, CaptureMode, CreateSession};
 use roomscribe_plan::*;
 use roomscribe_transcript::SessionId;
 use roomscribe_worker::pipeline::{PublisherReport, Report, SpeechReport, State};
@@ -31,12 +31,8 @@ struct World {
 impl World {
     fn new(mode: CaptureMode) -> Self {
         let request = CreateSession {
-            name: None,
-            room_name: "standup".into(),
             capture: Capture { mode, fallback_after_seconds: None },
-            speech: SpeechSpec::default(),
-            limits: Limits::default(),
-            ttl_seconds_after_finished: None,
+            ..CreateSession::for_room("standup")
         };
         let id = SessionId::parse("0199a5f0-7c11-7abc-8def-0123456789ab").unwrap();
         Self {

@@ -34,7 +34,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "roomscribe-worker",
         ],
     ),
-    ("roomscribe-cluster", &["roomscribe-crds", "roomscribe-sims"]),
+    (
+        "roomscribe-cluster",
+        &["roomscribe-crds", "roomscribe-gateway", "roomscribe-sims", "roomscribe-transcript"],
+    ),
     ("roomscribe-e2e", &["roomscribe-sims"]),
     ("roomscribe-load", &["roomscribe-gateway", "roomscribe-transcript"]),
 ];

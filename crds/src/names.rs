@@ -8,7 +8,7 @@ const SLUG: usize = 26;
 const LABEL: usize = 40;
 
 /// The generated name of a room's session.
-pub(crate) fn generated(room_name: &str) -> String {
+pub fn generated(room_name: &str) -> String {
     let digest = Sha256::digest(room_name.as_bytes());
     let hex: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     match slug(room_name).as_str() {
@@ -18,7 +18,7 @@ pub(crate) fn generated(room_name: &str) -> String {
 }
 
 /// `name`, or `name-2`, `name-3` … the first that `taken` does not hold.
-pub(crate) fn free(name: &str, taken: impl Fn(&str) -> bool) -> String {
+pub fn free(name: &str, taken: impl Fn(&str) -> bool) -> String {
     let mut number = 1u32;
     loop {
         let candidate = if number == 1 { name.to_owned() } else { format!("{name}-{number}") };
@@ -30,7 +30,7 @@ pub(crate) fn free(name: &str, taken: impl Fn(&str) -> bool) -> String {
 }
 
 /// Is it a DNS label of at most 40 characters?
-pub(crate) fn is_label(name: &str) -> bool {
+pub fn is_label(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     !name.is_empty()
         && name.len() <= LABEL

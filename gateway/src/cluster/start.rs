@@ -1,0 +1,86 @@
+//! From settings to a running gateway, and its end.
+
+use super::listen::listen;
+use super::sessions::{ClusterSessions, Place};
+use super::settings::{Args, SettingError};
+use crate::{Config, Sessions, app};
+use anyhow::Context;
+use kube::Client;
+use roomscribe_transcript::Log;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Runs until `stop`, then lets viewers go elsewhere.
+///
+/// # Errors
+/// When something that it needs cannot be had: the message says which setting to mend.
+pub async fn serve(
+    args: &Args,
+    config: Config,
+    place: Place,
+    log: Log,
+    stop: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let (http, metrics) =
+        (bound("HTTP_LISTEN", args.http_listen)?, bound("METRICS_LISTEN", args.metrics_listen)?);
+    tracing::info!(http = %args.http_listen, namespaces = place.namespaces.join(","), "serving sessions");
+    let sessions = ClusterSessions::start(client().await?, place, log.clone());
+    let gateway = app(config, sessions as Arc<dyn Sessions>, log);
+    let (ended, end) = watch::channel(false);
+    let health = axum::serve(metrics, gateway.health_router()).with_graceful_shutdown(told(end));
+    let health = tokio::spawn(health.into_future());
+    let served = gateway.serve(http, stop).await;
+    // Until the last viewer has gone, `/readyz` says why.
+    let _ = ended.send(true);
+    let _ = tokio::time::timeout(Duration::from_secs(1), health).await;
+    tracing::info!("ended: no viewer is left");
+    served.context("HTTP_LISTEN")
+}
+
+/// Settings that need no cluster.
+///
+/// # Errors
+/// The setting and the mend.
+pub fn config(args: &Args) -> Result<Config, SettingError> {
+    let mut config = Config::new(args.auth()?);
+    config.session_defaults = args.defaults()?;
+    config.allowed_origins = args
+        .allowed_origins
+        .iter()
+        .map(|origin| origin.trim().to_owned())
+        .filter(|origin| !origin.is_empty())
+        .collect();
+    config.public_url = args.public_url.clone().filter(|url| !url.trim().is_empty());
+    config.settle = Duration::from_secs(args.settle_seconds);
+    config.drain = Duration::from_secs(args.drain_seconds);
+    // Behind an Ingress everybody has its address.
+    config.limits.viewers_per_ip = config.limits.viewers;
+    if args.nats_url.trim().is_empty() {
+        return Err(SettingError::new(
+            "NATS_URL",
+            "is not set: in a cluster the transcript log is NATS JetStream, give nats://HOST:4222",
+        ));
+    }
+    Ok(config)
+}
+
+fn bound(setting: &'static str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    listen(address).with_context(|| format!("{setting}: cannot listen on {address}: choose another address"))
+}
+
+async fn client() -> anyhow::Result<Client> {
+    // Idempotent: the first provider stays.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut config =
+        kube::Config::infer().await.context("no Kubernetes API: run in a pod, or set KUBECONFIG")?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Client::try_from(config).context("the Kubernetes API cannot be used")
+}
+
+async fn told(mut end: watch::Receiver<bool>) {
+    let _ = end.wait_for(|ended| *ended).await;
+}

@@ -1,0 +1,17 @@
+//! The gateway on a real API server, as its ServiceAccount with the committed Role. The operator is played: tests write the
+//! status themselves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test support: clippy knows tests only by their attribute"
+)]
+
+mod ends;
+mod names;
+mod outage;
+mod refused;
+mod rights;
+mod rolling;
+mod sessions;
+mod viewers;
+mod world;
