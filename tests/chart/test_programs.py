@@ -160,7 +160,7 @@ class Hooks(unittest.TestCase):
         self.assertEqual(job["metadata"]["annotations"]["helm.sh/hook"], "pre-delete")
         pod = job["spec"]["template"]["spec"]
         self.assertEqual(pod["containers"][0]["args"], ["drain", "--timeout-seconds", "280"])
-        self.assertEqual(set(chart.environment(pod)), {"POD_NAMESPACE", "RUST_LOG"})
+        self.assertEqual(set(chart.environment(pod)), {"POD_NAMESPACE"})
         self.assertNotIn("volumes", pod)
         # Helm gives up after 300 s without a word of the Job.
         self.assertEqual((job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]), (0, 295))

@@ -2,7 +2,6 @@
 {{- define "roomscribe.operatorScope" -}}
 - name: POD_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-- {name: RUST_LOG, value: {{ .Values.operator.log | quote }}}
 {{- with .Values.operator.watchNamespaces }}
 - {name: WATCH_NAMESPACES, value: {{ uniq . | join "," | quote }}}
 {{- end }}
@@ -11,6 +10,7 @@
 {{/* The rest of the operator's and of `self-test`'s environment. */}}
 {{- define "roomscribe.operatorEnv" -}}
 {{ include "roomscribe.operatorScope" . }}
+- {name: RUST_LOG, value: {{ .Values.operator.log | quote }}}
 - {name: INSTALL_DIR, value: /etc/roomscribe/install}
 {{- with .Values.livekit.existingSecret }}
 {{- /* From the environment, so that kubelet names a Secret or a key that is not there; from files, so that new keys are noticed. */}}
