@@ -94,6 +94,9 @@ class Gateway(unittest.TestCase):
     def spec(self, values):
         return chart.of(chart.objects(values), "Deployment", "rel-roomscribe-gateway")["spec"]
 
+    def test_its_settings_are_ones_that_the_program_has(self):
+        self.assertEqual(unknown_settings("gateway"), set())
+
     def test_a_pod_that_ends_has_time_to_settle_and_to_drain_before_it_is_killed(self):
         pod = self.spec({"gateway": {"settleSeconds": 7, "drainSeconds": 20}})["template"]["spec"]
         given = chart.environment(pod)
