@@ -14,6 +14,7 @@
 //! | `keys` | the installation's own keys from files, which change |
 //! | `jobs` | what the program does once and then ends: `drain`, `self-test` |
 //! | `leader` | one operator at a time |
+//! | `discreet` | what the log never shows of other people's code |
 
 pub mod api;
 pub mod carry;
@@ -22,6 +23,7 @@ pub mod children;
 pub mod collector;
 pub mod context;
 pub mod credentials;
+pub mod discreet;
 pub mod http;
 pub mod index;
 pub mod jobs;

@@ -1,10 +1,14 @@
 //! `roomscribe-operator`: see the crate's documentation.
 
+use roomscribe_operator::discreet;
 use roomscribe_operator::jobs::Job;
 use roomscribe_operator::settings::{Args, CommandLine, SettingError};
 use roomscribe_operator::start::{End, operate, work};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 const SETTINGS: u8 = 64;
 const UNAVAILABLE: u8 = 69;
@@ -26,6 +30,8 @@ fn main() -> ExitCode {
         .with_span_list(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .finish()
+        .with(filter_fn(|metadata| discreet::may_show(metadata.target(), metadata.level())))
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -4,6 +4,7 @@
 //! - [`wire`]: the frames of a stream that are not in the log.
 //! - [`render`]: JSON, SRT, WebVTT and TXT as pure functions of the log.
 //! - [`log`] (feature `log`): the trait of one log, and its backings [`memory`] and [`file`].
+//! - [`discreet`] (feature `log`): what a program's own log never shows.
 
 pub mod model;
 pub mod render;
@@ -11,6 +12,8 @@ pub mod wire;
 
 #[cfg(feature = "log")]
 mod backing;
+#[cfg(feature = "log")]
+pub mod discreet;
 #[cfg(feature = "log")]
 pub mod file;
 #[cfg(feature = "log")]

@@ -141,16 +141,10 @@ impl Args {
         Ok(Tls::open(path(&self.tls_cert).as_deref(), path(&self.tls_key).as_deref())?)
     }
 
-    /// The log filter. The WebSocket library's TRACE has the URL of the speech session, which is a secret: never shown.
+    /// The log filter. What libraries dump (the WebSocket's TRACE has the URL of the speech session, which is a secret) is never
+    /// shown, whatever it says: `roomscribe_transcript::discreet`.
     pub fn filter(&self) -> Result<tracing_subscriber::EnvFilter, ConfigError> {
-        let wrong = |error: &dyn std::fmt::Display| ConfigError::Log(error.to_string());
-        let mut filter = tracing_subscriber::EnvFilter::try_new(&self.log).map_err(|error| wrong(&error))?;
-        for quiet in
-            ["tungstenite=info", "tokio_tungstenite=info", "hyper=info", "hyper_util=info", "reqwest=info"]
-        {
-            filter = filter.add_directive(quiet.parse().map_err(|error| wrong(&error))?);
-        }
-        Ok(filter)
+        tracing_subscriber::EnvFilter::try_new(&self.log).map_err(|error| ConfigError::Log(error.to_string()))
     }
 }
 

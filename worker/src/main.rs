@@ -2,8 +2,8 @@
 
 use roomscribe_pipeline::stream_key::SessionSecret;
 use roomscribe_pipeline::{Exit, Report};
-use roomscribe_transcript::Log;
 use roomscribe_transcript::file::FileLog;
+use roomscribe_transcript::{Log, discreet};
 use roomscribe_worker::config::{Args, ConfigError, SessionFile};
 use roomscribe_worker::connection::ConnectionSettings;
 use roomscribe_worker::metrics::Metrics;
@@ -22,6 +22,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 const SETTINGS: u8 = 64;
 const UNAVAILABLE: u8 = 69;
@@ -61,7 +64,9 @@ struct Started {
 fn settings() -> Result<Option<(Args, Started)>, ConfigError> {
     let Some(args) = Args::read()? else { return Ok(None) };
     let filter = args.filter()?;
-    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).finish();
+    let discreet = filter_fn(|metadata| discreet::may_show(metadata.target(), metadata.level()));
+    let _ = log.with(discreet).try_init();
     let (file, secret) = args.session_file()?;
     let (speech, tls) = (args.speech()?, args.tls()?);
     Ok(Some((args, Started { file, secret, speech, tls })))

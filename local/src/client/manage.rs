@@ -14,6 +14,9 @@ pub(crate) async fn start(args: Start) -> Result<(), Failure> {
     let fresh = response.status().as_u16() == 201;
     let session: Value =
         response.json().await.map_err(|_| Failure::unavailable("the gateway's answer is not JSON"))?;
+    if let Some(note) = not_applied(&args, &session).filter(|_| !fresh) {
+        eprintln!("roomscribe: {note}");
+    }
     match args.format {
         Format::Json => print(session),
         Format::Text => print(describe(&session, fresh, &client.base)),
@@ -79,17 +82,20 @@ fn table(sessions: &[Value]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn body(args: &Start) -> Value {
-    let mode = match args.capture {
+fn mode(capture: CaptureChoice) -> &'static str {
+    match capture {
         CaptureChoice::Auto => "Auto",
         CaptureChoice::RoomComposite => "RoomComposite",
         CaptureChoice::TrackEgress => "TrackEgress",
         CaptureChoice::Push => "Push",
-    };
+    }
+}
+
+fn body(args: &Start) -> Value {
     let vocabulary: Vec<Value> = args.vocabulary.iter().map(|entry| word(entry)).collect();
     let mut body = json!({
         "roomName": args.room,
-        "capture": {"mode": mode},
+        "capture": {"mode": mode(args.capture)},
         "speech": {
             "languages": args.languages,
             "codeSwitching": args.code_switching,
@@ -105,6 +111,29 @@ fn body(args: &Start) -> Value {
         body["speech"]["endpointingMilliseconds"] = json!(milliseconds);
     }
     body
+}
+
+/// Options of the command that a session which runs already does not take: it has its own, which its document does not all show.
+fn not_applied(args: &Start, session: &Value) -> Option<String> {
+    let is = |field: &str, given: &str| session[field].as_str() == Some(given);
+    let options = [
+        ("--name", args.name.as_ref().is_some_and(|name| !is("name", name))),
+        ("--capture", args.capture != CaptureChoice::Auto && !is("captureMode", mode(args.capture))),
+        ("--languages", !args.languages.is_empty()),
+        ("--translate-to", !args.translate_to.is_empty()),
+        ("--code-switching", args.code_switching),
+        ("--vocabulary", !args.vocabulary.is_empty()),
+        ("--endpointing-milliseconds", args.endpointing_milliseconds.is_some()),
+        ("--no-partials", args.no_partials),
+    ];
+    let given: Vec<&str> = options.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+    let name = harmless(session["name"].as_str().unwrap_or_default());
+    (!given.is_empty()).then(|| {
+        format!(
+            "{name} runs already and keeps its own options; not applied: {}. To use them, end it first: roomscribe stop {name}",
+            given.join(", ")
+        )
+    })
 }
 
 /// `WORD` or `WORD=SOUND|SOUND`.
@@ -160,6 +189,25 @@ mod tests {
             "a                   планёрка\u{fffd}[2J  Live   -       2026-11-25 10:00:00  1"
         );
         assert_eq!(lines[2], "a-much-longer-name  b             Live   -       2026-11-25 10:00:00  1");
+    }
+
+    #[test]
+    fn options_that_a_running_session_does_not_take_are_named() {
+        use crate::cli::{Cli, Command};
+        use clap::Parser;
+        let note = |options: &[&str]| {
+            let words = ["roomscribe", "start", "standup"].iter().chain(options);
+            let Ok(Command::Start(start)) = Cli::try_parse_from(words).map(|cli| cli.command) else {
+                panic!("{options:?}")
+            };
+            not_applied(&start, &json!({"name": "standup-1", "captureMode": "RoomComposite"}))
+        };
+        assert_eq!(note(&[]), None);
+        assert_eq!(note(&["--name", "standup-1", "--capture", "room-composite"]), None);
+        let told = note(&["--languages", "ru,en", "--no-partials", "--capture", "push", "--name", "other"]);
+        let told = told.unwrap();
+        assert!(told.contains(": --name, --capture, --languages, --no-partials. "), "{told}");
+        assert!(told.ends_with("roomscribe stop standup-1"), "{told}");
     }
 
     #[test]

@@ -123,13 +123,19 @@ impl Client {
 
 fn described(status: u16, problem: &Value) -> String {
     let words = problem["detail"].as_str().or_else(|| problem["title"].as_str()).unwrap_or("refused");
-    let mut line = format!("{} (HTTP {status})", harmless(words.trim_end_matches('.')));
-    for error in problem["errors"].as_array().into_iter().flatten() {
-        let (pointer, detail) =
-            (error["pointer"].as_str().unwrap_or("/"), error["detail"].as_str().unwrap_or_default());
-        line.push_str(&format!("; {}: {}", harmless(pointer), harmless(detail)));
-    }
-    line
+    let errors: Vec<(&str, &str)> = problem["errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|error| (error["pointer"].as_str().unwrap_or("/"), error["detail"].as_str().unwrap_or_default()))
+        .collect();
+    // The detail of wrong fields is what each of them says.
+    let repeats = !errors.is_empty() && errors.iter().all(|(_, detail)| words.contains(detail));
+    let whole = (!repeats).then(|| words.to_owned());
+    let fields = errors.iter().map(|(pointer, detail)| format!("{pointer}: {detail}"));
+    let said: Vec<String> =
+        whole.into_iter().chain(fields).map(|said| harmless(said.trim_end_matches('.'))).collect();
+    format!("{} (HTTP {status})", said.join("; "))
 }
 
 /// A path segment: ids and names are URL-safe, anything else is encoded.
@@ -142,4 +148,36 @@ fn segment(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_wrong_with_a_field_is_said_once_and_with_the_field() {
+        let problem = json!({
+            "title": "A field is wrong",
+            "detail": "must have 1 to 256 bytes. must be from 10 to 10000",
+            "errors": [
+                {"pointer": "/roomName", "detail": "must have 1 to 256 bytes."},
+                {"pointer": "/speech/endpointingMilliseconds", "detail": "must be from 10 to 10000"},
+            ],
+        });
+        assert_eq!(
+            described(422, &problem),
+            "/roomName: must have 1 to 256 bytes; /speech/endpointingMilliseconds: must be from 10 to 10000 (HTTP 422)"
+        );
+    }
+
+    #[test]
+    fn a_detail_that_says_more_than_the_fields_stays() {
+        let problem = json!({"detail": "No session has this id.", "errors": []});
+        assert_eq!(described(404, &problem), "No session has this id (HTTP 404)");
+        let problem =
+            json!({"detail": "Two are wrong.", "errors": [{"pointer": "/a", "detail": "must be b"}]});
+        assert_eq!(described(422, &problem), "Two are wrong; /a: must be b (HTTP 422)");
+        assert_eq!(described(500, &json!({})), "refused (HTTP 500)");
+    }
 }
