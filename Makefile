@@ -10,7 +10,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster cluster-down node-test cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak generate fixtures sizes screenshots
+.PHONY: help demo test images cluster cluster-down node-test cluster-e2e cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,16 @@ cluster-begin:
 	@$(NEED) go
 	@mkdir -p $(ROOMSCRIBE_CACHE)
 	@tests/cluster/build.sh >$(ROOMSCRIBE_CACHE)/cluster-build.log 2>&1 </dev/null &
+
+# Images of debug programs: they do the same, and are there in a minute.
+cluster-e2e: cluster-build ## our images on that Kubernetes, from a room to words (Linux, root)
+	@$(NEED) cargo cc node buildah ca-certificates python3 pip
+	@PROFILE=dev PREFIX=localhost/roomscribe OUT=$(ROOMSCRIBE_CACHE)/images-test $(STAGE) "images of the tests" images/pack.sh operator worker speech
+	@tests/cluster/test-images.sh $(ROOMSCRIBE_CACHE)/images-test
+	@IMAGES_DIR=$(ROOMSCRIBE_CACHE)/images-test $(STAGE) "a real cluster, end to end" cargo test --locked -p roomscribe-cluster --test e2e -- --ignored --test-threads=1
+
+images: ## one small image per role, without a Docker engine; prints their sizes
+	@$(STAGE) "images" images/pack.sh
 
 lint: deny ## format, clippy, licences
 	@$(STAGE) "format and clippy" sh -c 'cargo fmt --all --check && cargo clippy --locked --workspace --all-targets $(CLUSTER) -- -D warnings'

@@ -10,9 +10,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 pub use worker::{Annotations, PullPolicy, WorkerArgs};
 
+/// As images are built (`images/pack.sh`), with the commit.
+const VERSION: &str = match option_env!("ROOMSCRIBE_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Keeps LiveKit and the cluster as the TranscriptionSessions ask.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "roomscribe-operator", version, about)]
+#[command(name = "roomscribe-operator", version = VERSION, about)]
 pub struct Args {
     /// None: look after sessions.
     #[command(subcommand)]

@@ -152,12 +152,26 @@ pub fn ensure(cache: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Moonsh
         write(&root.join(STAMP), &stamp(&root))?;
     }
     progress(Progress::Ready);
-    Ok(MoonshineFiles {
+    Ok(files(&root))
+}
+
+/// The files that are in `root` already, as an image has them, without the recordings. Nothing is fetched or written; their
+/// sums are checked each time.
+///
+/// # Errors
+/// [`ModelError::Cache`] when a file is not there, [`ModelError::Checksum`] when it is another one.
+pub fn installed(root: &Path) -> Result<MoonshineFiles, ModelError> {
+    check(root, |name| !name.ends_with(".wav"), &mut |_| {})?;
+    Ok(files(root))
+}
+
+fn files(root: &Path) -> MoonshineFiles {
+    MoonshineFiles {
         library: root.join("moonshine_voice/libmoonshine.so"),
         model: root.join("moonshine_voice/assets/tiny-en"),
         two_cities_wav: root.join("moonshine_voice/assets/two_cities.wav"),
         beckett_wav: root.join("moonshine_voice/assets/beckett.wav"),
-    })
+    }
 }
 
 /// Downloads into a folder of our own beside `root`, then renames: two processes may do this at once.
@@ -262,7 +276,15 @@ fn unpack(work: &Path, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf, Mo
 }
 
 fn verify(root: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), ModelError> {
-    for (name, expected) in FILES {
+    check(root, |_| true, progress)
+}
+
+fn check(
+    root: &Path,
+    is_wanted: fn(&str) -> bool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), ModelError> {
+    for (name, expected) in FILES.iter().filter(|(name, _)| is_wanted(name)) {
         progress(Progress::Verifying { file: (*name).into() });
         let path = root.join(name);
         let actual = sha256(&path).map_err(|source| ModelError::Cache { path, source })?;

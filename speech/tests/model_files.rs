@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use roomscribe_speech::model_files::{ModelError, Progress, VERSION, default_cache, ensure};
+use roomscribe_speech::model_files::{ModelError, Progress, VERSION, default_cache, ensure, installed};
 
 #[test]
 fn the_second_time_nothing_is_downloaded_and_nothing_hashed() {
@@ -57,4 +57,23 @@ fn a_library_that_is_not_the_pinned_one_is_refused_before_anything_is_loaded() {
         matches!(&error, ModelError::Checksum { file, .. } if file.ends_with("libmoonshine.so")),
         "{error}"
     );
+}
+
+#[test]
+fn a_copy_without_the_recordings_is_installed_and_another_model_is_not() {
+    let cache = default_cache();
+    ensure(&cache, &mut |_| ()).expect("the recogniser's files");
+    let image = tempfile::tempdir_in(&cache).unwrap();
+    let root = image.path().join("moonshine");
+    linked(&cache.join(format!("moonshine-voice-{VERSION}")), &root);
+    std::fs::remove_file(root.join("moonshine_voice/assets/two_cities.wav")).unwrap();
+    std::fs::remove_file(root.join("verified")).unwrap();
+    let files = installed(&root).unwrap();
+    assert!(files.library.starts_with(&root) && files.model.is_dir());
+    assert!(!root.join("verified").exists(), "nothing is written into an image");
+    let encoder = root.join("moonshine_voice/assets/tiny-en/encoder_model.ort");
+    std::fs::remove_file(&encoder).unwrap();
+    assert!(matches!(installed(&root).unwrap_err(), ModelError::Cache { path, .. } if path == encoder));
+    std::fs::write(&encoder, "another model").unwrap();
+    assert!(matches!(installed(&root).unwrap_err(), ModelError::Checksum { .. }));
 }

@@ -53,6 +53,7 @@ version_of() {
     case $1 in
         cargo-deny) echo 0.20.2 ;;
         cargo-fuzz) echo 0.13.2 ;;
+        cargo-auditable) echo 0.7.7 ;;
         livekit-server) echo v1.13.5 ;;
         helm) echo v3.22.0 ;;
         # Prometheus Operator and Gateway API.

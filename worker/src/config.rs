@@ -11,9 +11,15 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// As images are built (`images/pack.sh`), with the commit.
+const VERSION: &str = match option_env!("ROOMSCRIBE_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// One session: RTMP in, transcript out.
 #[derive(Debug, Parser)]
-#[command(name = "roomscribe-worker", version, about)]
+#[command(name = "roomscribe-worker", version = VERSION, about)]
 pub struct Args {
     /// The session, as the operator wrote it.
     #[arg(long, value_name = "FILE")]

@@ -1,0 +1,31 @@
+#!/bin/sh
+# pack.sh [ROLE...]: builds one image per role into OUT (default: the cache), as docker-archives that `docker load`,
+# `podman load` and `ctr images import` take, and prints their sizes. No Docker engine is needed. PROFILE=dev: for tests.
+set -eu
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- operator worker gateway speech
+cache=${ROOMSCRIBE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/roomscribe}
+out=${OUT:-$cache/images}
+prefix=${PREFIX:-ghcr.io/roomscribe}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+ROOMSCRIBE_COMMIT=${ROOMSCRIBE_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+export ROOMSCRIBE_COMMIT SOURCE_DATE_EPOCH
+tests/tools/need.sh cargo cc buildah
+
+programs=$(images/binaries.sh "$@")
+mkdir -p "$out"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for role in "$@"; do
+    images/root.sh "$role" "$programs/roomscribe-$role" "$work/$role"
+    images/archive.sh "$prefix/$role:$version" "$work/$role" "$out/$role.tar" \
+        --entrypoint "[\"/roomscribe-$role\"]" --user 65532:65532 \
+        --label "org.opencontainers.image.title=roomscribe-$role" \
+        --label "org.opencontainers.image.version=$version" \
+        --label "org.opencontainers.image.revision=$ROOMSCRIBE_COMMIT" \
+        --label "org.opencontainers.image.source=https://github.com/roomscribe/roomscribe" \
+        --label "org.opencontainers.image.licenses=Apache-2.0"
+    printf '%-10s %6.1f MB  %6.1f MB compressed  %s\n' "$role" \
+        "$(du -sb "$work/$role" | awk '{print $1 / 1e6}')" "$(gzip -c "$out/$role.tar" | wc -c | awk '{print $1 / 1e6}')" "$out/$role.tar"
+done

@@ -1,0 +1,137 @@
+//! One installation on a node of our own: the operator's image, its peers, and what people see of it.
+
+use crate::transcript::Transcript;
+use anyhow::{Context, ensure};
+use roomscribe_cluster::Node;
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const PEERS: &str = include_str!("peers.yaml");
+const OPERATOR: &str = include_str!("operator.yaml");
+const RBAC: &str = include_str!("../../../../operator/rbac.yaml");
+/// As `make cluster-e2e` packs them.
+const IMAGES: [&str; 4] = ["operator", "worker", "speech", "livekit-sim"];
+/// Where sessions are.
+pub(crate) const NAMESPACE: &str = "meetings";
+/// Seconds of audio from one scripted utterance to the next.
+const PACE: f64 = 1.5;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) node: Node,
+    http: reqwest::Client,
+    livekit: Ipv4Addr,
+}
+
+impl World {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let folder = PathBuf::from(std::env::var("IMAGES_DIR").context("IMAGES_DIR: run make cluster-e2e")?);
+        let begun = Instant::now();
+        let node = Node::start(|step| eprintln!("{step}")).await?;
+        for image in IMAGES {
+            node.import(&folder.join(format!("{image}.tar"))).await?;
+        }
+        let api = node.api();
+        api.apply_crd().await?;
+        for text in [PEERS, RBAC, OPERATOR] {
+            api.apply(text).await?;
+        }
+        api.apply(&script().to_string()).await?;
+        for (namespace, name) in [("peers", "livekit"), ("peers", "speech"), ("roomscribe", "operator")] {
+            let rollout = format!("deployment/{name}");
+            api.kubectl(&["-n", namespace, "rollout", "status", &rollout, "--timeout=120s"]).await?;
+        }
+        let address = ["-n", "peers", "get", "service", "livekit", "-o", "jsonpath={.spec.clusterIP}"];
+        let livekit = api.kubectl(&address).await?.parse()?;
+        eprintln!("{:5.1} s  installed", begun.elapsed().as_secs_f64());
+        // Never waits for an address that nothing is routed to.
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        Ok(Self { node, http, livekit })
+    }
+
+    /// Somebody with an open microphone enters.
+    pub(crate) async fn join(&self, room: &str, identity: &str) -> anyhow::Result<()> {
+        let url = format!("http://{}:7880/sim/rooms/{room}/participants", self.livekit);
+        let person = json!({"identity": identity, "name": identity, "microphone": "open", "hidden": false, "agent": false});
+        self.http.post(url).json(&person).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Egresses that may still send.
+    pub(crate) async fn egresses(&self) -> anyhow::Result<Vec<Value>> {
+        let url = format!("http://{}:7880/sim/egresses", self.livekit);
+        let all: Vec<Value> = self.http.get(url).send().await?.error_for_status()?.json().await?;
+        let lives = |egress: &Value| {
+            !matches!(egress["status"].as_str(), Some("EGRESS_COMPLETE" | "EGRESS_FAILED" | "EGRESS_ABORTED"))
+        };
+        Ok(all.into_iter().filter(lives).collect())
+    }
+
+    /// kubectl in the sessions' namespace.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut all = vec!["-n", NAMESPACE];
+        all.extend(arguments);
+        self.node.api().kubectl(&all).await
+    }
+
+    /// Applies a file of `docs/examples`.
+    pub(crate) async fn apply_example(&self, name: &str) -> anyhow::Result<()> {
+        let path = format!("{}/../../docs/examples/{name}", env!("CARGO_MANIFEST_DIR"));
+        self.kubectl(&["apply", "-f", &path]).await.map(drop)
+    }
+
+    /// What the session has said so far.
+    pub(crate) async fn transcript(&self, session: &str) -> anyhow::Result<Transcript> {
+        let uid = self.kubectl(&["get", "ts", session, "-o", "jsonpath={.metadata.uid}"]).await?;
+        let pod = self
+            .kubectl(&[
+                "get",
+                "pods",
+                "-l",
+                &format!("roomscribe.io/session-uid={uid}"),
+                "-o",
+                "jsonpath={.items[-1:].metadata.uid}",
+            ])
+            .await?;
+        Transcript::of_pod(self.node.api().folder(), &pod, &uid)
+    }
+
+    /// Waits until it is so; says what was seen last if it never is.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        mut is_so: impl AsyncFnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let seen = is_so().await;
+            if matches!(seen, Ok(true)) {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                let pods = self
+                    .node
+                    .api()
+                    .kubectl(&["get", "pods,ts", "-A", "-o", "wide"])
+                    .await
+                    .unwrap_or_default();
+                ensure!(false, "never: {what}; last {seen:?}\n{pods}");
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// One utterance after the other, each with its number, for 50 minutes.
+fn script() -> Value {
+    let utterance = |n: u32| json!({"start": f64::from(n) * PACE, "end": f64::from(n).mul_add(PACE, 1.0), "text": format!("Utterance {n}.")});
+    let utterances: Vec<Value> = (0..2000).map(utterance).collect();
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "script", "namespace": "peers"},
+        "data": {"script.json": json!({"utterances": utterances}).to_string()}})
+}
