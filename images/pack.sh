@@ -1,6 +1,7 @@
 #!/bin/sh
 # pack.sh [ROLE...]: builds one image per role into OUT (default: the cache), as docker-archives that `docker load`,
-# `podman load` and `ctr images import` take, and prints their sizes. No Docker engine is needed. PROFILE=dev: for tests.
+# `podman load` and `ctr images import` take, with their lists of dependencies (cargo auditable's JSON), and prints their
+# sizes. No Docker engine is needed. PROFILE=dev: for tests.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- operator worker gateway speech
@@ -11,7 +12,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 ROOMSCRIBE_COMMIT=${ROOMSCRIBE_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export ROOMSCRIBE_COMMIT SOURCE_DATE_EPOCH
-tests/tools/need.sh cargo cc buildah
+tests/tools/need.sh cargo cc buildah python3 pip unshare
 
 programs=$(images/binaries.sh "$@")
 mkdir -p "$out"
@@ -26,6 +27,9 @@ for role in "$@"; do
         --label "org.opencontainers.image.revision=$ROOMSCRIBE_COMMIT" \
         --label "org.opencontainers.image.source=https://github.com/roomscribe/roomscribe" \
         --label "org.opencontainers.image.licenses=Apache-2.0"
-    printf '%-10s %6.1f MB  %6.1f MB compressed  %s\n' "$role" \
-        "$(du -sb "$work/$role" | awk '{print $1 / 1e6}')" "$(gzip -c "$out/$role.tar" | wc -c | awk '{print $1 / 1e6}')" "$out/$role.tar"
+    # Its files are all that it needs to run.
+    shown=$(unshare --map-root-user chroot "$work/$role" "/roomscribe-$role" --version)
+    [ "${PROFILE:-release}" != release ] || python3 images/sbom.py "$work/$role/roomscribe-$role" >"$out/$role.sbom.json"
+    printf '%-9s %6.1f MB %6.1f MB compressed  %s  %s\n' "$role" "$(du -sb "$work/$role" | awk '{print $1 / 1e6}')" \
+        "$(gzip -c "$out/$role.tar" | wc -c | awk '{print $1 / 1e6}')" "$out/$role.tar" "$shown"
 done
