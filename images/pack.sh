@@ -4,7 +4,8 @@
 # sizes. No Docker engine is needed. PROFILE=dev: for tests.
 set -eu
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- operator worker gateway speech
+# shellcheck disable=SC2046
+[ $# -gt 0 ] || set -- $(images/roles.sh)
 cache=${ROOMSCRIBE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/roomscribe}
 out=${OUT:-$cache/images}
 prefix=${PREFIX:-ghcr.io/roomscribe}
