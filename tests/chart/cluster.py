@@ -82,26 +82,27 @@ class Cluster:
 
 
 class Played(threading.Thread):
-    """See `Cluster.play`."""
+    """See `Cluster.play`. Asks until it was done: the object comes at any time, and may just have been replaced."""
 
     def __init__(self, cluster, kind, name, status):
         super().__init__(daemon=True)
-        self.cluster, self.kind, self.name_, self.status, self.seen = cluster, kind, name, status, None
+        self.cluster, self.object, self.status = cluster, (kind, name), status
+        self.seen, self.said = None, "it did not come"
 
     def run(self):
+        patch = json.dumps({"status": self.status})
         begun = time.monotonic()
         while time.monotonic() - begun < PATIENCE:
-            found = self.cluster.try_kubectl("-n", chart.NAMESPACE, "get", self.kind, self.name_, "-o", "json")
-            if found.returncode == 0:
-                self.seen = json.loads(found.stdout)
-                patch = json.dumps({"status": self.status})
-                arguments = ("patch", self.kind, self.name_, "--subresource=status", "--type=merge", "-p", patch)
-                self.cluster.kubectl("-n", chart.NAMESPACE, *arguments)
+            arguments = ("patch", *self.object, "--subresource=status", "--type=merge", "-p", patch, "-o", "json")
+            done = self.cluster.try_kubectl("-n", chart.NAMESPACE, *arguments)
+            if done.returncode == 0:
+                self.seen = json.loads(done.stdout)
                 return
+            self.said = done.stderr
             time.sleep(0.2)
 
     def spec(self):
         self.join(PATIENCE)
         if self.seen is None:
-            raise AssertionError(f"no {self.kind} {self.name_} came")
+            raise AssertionError(f"{self.object}: {self.said}")
         return self.seen["spec"]

@@ -82,7 +82,10 @@ class ApiServer(unittest.TestCase):
         self.assertTrue(chart.environment(operator)["WORKER_IMAGE"].endswith("worker:v2"))
         self.assertEqual(cluster.get("statefulset", "rel-roomscribe-nats")["metadata"]["generation"], nats, "NATS would restart")
 
-        refused = cluster.try_kubectl("apply", "-f", "-", text=chart.text(values))
+        refused = cluster.try_helm("upgrade", "rel", str(chart.CHART), values={**values, "nats": {"replicas": 3}})
+        self.assertIn("nats.replicas is 3 and 1 servers run", refused.stderr)
+
+        refused = cluster.try_kubectl("apply", "-f", "-", text=chart.text(values, "--no-hooks"))
         self.assertIn("field is immutable when `immutable` is set", refused.stderr)
         self.same_keys(installed)
 

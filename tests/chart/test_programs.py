@@ -170,6 +170,10 @@ class Hooks(unittest.TestCase):
         account = chart.of(rendered, "Deployment", "rel-roomscribe-operator")["spec"]["template"]["spec"]["serviceAccountName"]
         self.assertEqual(pod["serviceAccountName"], account)
 
+    def test_without_hooks_nothing_is_rendered_that_ends_sessions(self):
+        kinds = {one["kind"] for one in chart.objects({}, "--no-hooks")}
+        self.assertEqual(kinds & {"Job", "Pod"}, set())
+
     def test_the_self_test_sees_what_the_operator_sees_and_the_gateway(self):
         for values in (chart.SETS["as the README installs it"], chart.SETS["own NATS, own Secrets"]):
             rendered = chart.objects(values)
