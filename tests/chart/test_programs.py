@@ -57,6 +57,9 @@ class Operator(unittest.TestCase):
         given = chart.environment(self.spec({})["template"]["spec"])
         self.assertEqual([name for name in given if name.startswith("LIVEKIT_API") or name == "GLADIA_API_KEY"], [])
 
+    def test_the_speech_server_s_settings_are_ones_that_the_program_has(self):
+        self.assertEqual(unknown_settings("speech"), set())
+
     def test_the_evaluation_s_speech_server_is_the_one_that_sessions_use(self):
         rendered = chart.objects(chart.SETS["an evaluation"])
         given = chart.environment(self.spec(chart.SETS["an evaluation"])["template"]["spec"])
