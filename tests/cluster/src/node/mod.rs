@@ -106,6 +106,32 @@ impl Node {
         self.api.kill(part)
     }
 
+    /// `kill -9` of a pod's first container; what happens next is the kubelet's affair.
+    ///
+    /// # Errors
+    /// The pod does not run; what ctr said.
+    pub async fn kill_container(&self, namespace: &str, pod: &str) -> anyhow::Result<()> {
+        let id =
+            ["-n", namespace, "get", "pod", pod, "-o", "jsonpath={.status.containerStatuses[0].containerID}"];
+        let id = self.api.kubectl(&id).await?;
+        let id = id.strip_prefix("containerd://").with_context(|| format!("{pod} has no container"))?;
+        let mut ctr = tokio::process::Command::new("ctr");
+        ctr.args([
+            "--address",
+            &socket(self.api.folder()),
+            "--namespace",
+            "k8s.io",
+            "task",
+            "kill",
+            "--signal",
+            "9",
+            id,
+        ]);
+        let output = ctr.kill_on_drop(true).output().await?;
+        ensure!(output.status.success(), "ctr task kill: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
+    }
+
     /// Waits until the node is Ready.
     ///
     /// # Errors

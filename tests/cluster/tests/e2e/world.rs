@@ -102,6 +102,14 @@ impl World {
         Transcript::of_pod(self.node.api().folder(), &pod, &uid)
     }
 
+    /// So many finals are there, the session is Ready, and one egress may send.
+    pub(crate) async fn has_recovered(&self, session: &str, finals: usize) -> anyhow::Result<bool> {
+        let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        let is_ready = self.kubectl(&["get", "ts", session, "-o", ready]).await? == "True";
+        let words = self.transcript(session).await?.finals().len();
+        Ok(is_ready && words >= finals && self.egresses().await?.len() == 1)
+    }
+
     /// Waits until it is so; says what was seen last if it never is.
     pub(crate) async fn until(
         &self,
