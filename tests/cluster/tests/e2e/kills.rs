@@ -19,13 +19,22 @@ pub(crate) enum Kill {
     Proxy,
     /// kube-apiserver.
     ApiServer,
+    /// The speech service's pod, without grace: all its sessions are forgotten.
+    Speech,
     /// The load balancer gives the session another address.
     Address,
 }
 
 /// Those that may come in any order, as often as it goes.
-const ANY: [Kill; 6] =
-    [Kill::Operator, Kill::Kubelet, Kill::Containerd, Kill::Proxy, Kill::ApiServer, Kill::Address];
+const ANY: [Kill; 7] = [
+    Kill::Operator,
+    Kill::Kubelet,
+    Kill::Containerd,
+    Kill::Proxy,
+    Kill::ApiServer,
+    Kill::Speech,
+    Kill::Address,
+];
 
 /// `count` accidents. The worker's container dies once: the second time within ten minutes its pod goes, and with it a
 /// transcript that lives in its folder.
@@ -53,19 +62,8 @@ impl World {
                 let pod = self.worker(session).await?;
                 self.node.kill_container(NAMESPACE, &pod).await
             }
-            Kill::Operator => {
-                let pods = [
-                    "-n",
-                    "roomscribe",
-                    "delete",
-                    "pods",
-                    "-l",
-                    "app=operator",
-                    "--grace-period=0",
-                    "--force",
-                ];
-                self.node.api().kubectl(&pods).await.map(drop)
-            }
+            Kill::Operator => self.delete_pod("roomscribe", "operator").await,
+            Kill::Speech => self.delete_pod("peers", "speech").await,
             Kill::Kubelet => part(Part::Kubelet),
             Kill::Containerd => part(Part::Containerd),
             Kill::Proxy => part(Part::Proxy),
@@ -81,6 +79,12 @@ impl World {
         (!name.is_empty()).then_some(name).context("the session has no worker")
     }
 
+    async fn delete_pod(&self, namespace: &str, app: &str) -> anyhow::Result<()> {
+        let label = format!("app={app}");
+        let pods = ["-n", namespace, "delete", "pods", "-l", &label, "--grace-period=0", "--force"];
+        self.node.api().kubectl(&pods).await.map(drop)
+    }
+
     async fn move_address(&self, session: &str) -> anyhow::Result<()> {
         let service = format!("ts-{session}");
         let now = ["get", "service", &service, "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}"];
@@ -90,7 +94,9 @@ impl World {
         let patch =
             format!(r#"{{"status":{{"loadBalancer":{{"ingress":[{{"ip":"{next}","ipMode":"VIP"}}]}}}}}}"#);
         self.kubectl(&["patch", "service", &service, "--subresource=status", "--type=merge", "-p", &patch])
-            .await
-            .map(drop)
+            .await?;
+        let told = ["get", "ts", session, "-o", "jsonpath={.status.ingest.host}"];
+        let next = next.to_string();
+        self.until("the session tells the new address", async || Ok(self.kubectl(&told).await? == next)).await
     }
 }
