@@ -63,7 +63,7 @@ pub struct Gateway {
 /// Puts a gateway together. Nothing listens before [`Gateway::serve`].
 pub fn app(config: Config, sessions: Arc<dyn Sessions>, log: Log) -> Gateway {
     let metrics = Arc::new(Metrics::new());
-    let gatekeeper = Gatekeeper::new(&config.auth);
+    let gatekeeper = Gatekeeper::new(&config.auth, config.jwks.clone());
     let limits = &config.limits;
     let shared = Arc::new(Shared {
         origins: Origins::new(&config.allowed_origins, config.public_url.as_deref(), gatekeeper.is_open()),

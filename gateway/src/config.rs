@@ -1,5 +1,6 @@
 //! What the gateway is told at start.
 
+pub use crate::auth::KeySet;
 use std::fmt;
 use std::time::Duration;
 
@@ -98,6 +99,8 @@ impl Default for GatewayLimits {
 pub struct Config {
     /// Who may do what; no default, so that an open gateway is somebody's decision.
     pub auth: Auth,
+    /// `ROOMSCRIBE_JWKS_URL`: keys of others who sign viewers' tokens; whoever fetches them holds a clone.
+    pub jwks: Option<KeySet>,
     /// `ALLOWED_ORIGINS`: `https://app.example.com`, or `https://*.example.com` for its subdomains. The gateway's own
     /// origin is always allowed.
     pub allowed_origins: Vec<String>,
@@ -134,6 +137,7 @@ impl Config {
     pub fn new(auth: Auth) -> Self {
         Self {
             auth,
+            jwks: None,
             allowed_origins: Vec::new(),
             public_url: None,
             session_defaults: serde_json::Map::new(),

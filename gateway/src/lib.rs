@@ -33,5 +33,5 @@ mod validate;
 mod wire;
 
 pub use app::{Gateway, app};
-pub use config::{Auth, Config, GatewayLimits, Secret};
+pub use config::{Auth, Config, GatewayLimits, KeySet, Secret};
 pub use sessions::*;

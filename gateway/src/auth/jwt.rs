@@ -1,14 +1,15 @@
-//! Viewers' tokens: HS256 only (contract §3).
+//! Viewers' tokens: HS256 with our own secret, or signed by whoever has a key in the key set (contract §3).
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 
+use super::jwks::KeySet;
 use super::{Grant, LEEWAY_SECONDS, Reach, Refused, Scopes};
 
-/// Checks tokens signed with one shared secret.
+/// Checks tokens of viewers.
 pub(crate) struct Viewers {
-    key: DecodingKey,
-    rules: Validation,
+    secret: Option<DecodingKey>,
+    keys: Option<KeySet>,
 }
 
 #[derive(Deserialize)]
@@ -22,18 +23,21 @@ struct Claims {
 }
 
 impl Viewers {
-    pub(crate) fn new(secret: &str) -> Self {
-        let mut rules = Validation::new(Algorithm::HS256);
-        rules.set_audience(&["roomscribe"]);
-        rules.set_required_spec_claims(&["exp", "sub", "aud"]);
-        // Times are judged by `check`, which is given the time.
-        rules.validate_exp = false;
-        rules.validate_nbf = false;
-        Self { key: DecodingKey::from_secret(secret.as_bytes()), rules }
+    /// With our own secret, or with others' keys, or both.
+    pub(crate) fn new(secret: Option<&str>, keys: Option<KeySet>) -> Self {
+        Self { secret: secret.map(|secret| DecodingKey::from_secret(secret.as_bytes())), keys }
     }
 
     pub(crate) fn check(&self, token: &str, now: u64) -> Result<Grant, Refused> {
-        let claims: Claims = decode(token, &self.key, &self.rules).map_err(|_| Refused::Unknown)?.claims;
+        let header = decode_header(token).map_err(|_| Refused::Unknown)?;
+        // An algorithm is a key's, never a token's choice.
+        let key = match header.alg {
+            Algorithm::HS256 => self.secret.clone(),
+            Algorithm::HS384 | Algorithm::HS512 => None,
+            _ => self.keys.as_ref().and_then(|keys| keys.find(&header)),
+        };
+        let key = key.ok_or(Refused::Unknown)?;
+        let claims: Claims = decode(token, &key, &rules(header.alg)).map_err(|_| Refused::Unknown)?.claims;
         if claims.exp.saturating_add(LEEWAY_SECONDS) <= now {
             return Err(Refused::Expired);
         }
@@ -47,6 +51,16 @@ impl Viewers {
             expires: Some(claims.exp),
         })
     }
+}
+
+fn rules(algorithm: Algorithm) -> Validation {
+    let mut rules = Validation::new(algorithm);
+    rules.set_audience(&["roomscribe"]);
+    rules.set_required_spec_claims(&["exp", "sub", "aud"]);
+    // Times are judged by `check`, which is given the time.
+    rules.validate_exp = false;
+    rules.validate_nbf = false;
+    rules
 }
 
 fn reach(sid: String) -> Reach {

@@ -1,10 +1,12 @@
 //! Who asks, and what they may do. Pure: tokens and the wall time go in, a grant comes out.
 
+mod jwks;
 mod jwt;
 mod keys;
 mod lease;
 mod ticket;
 
+pub use jwks::KeySet;
 pub(crate) use lease::{Lease, LeaseStep};
 
 use crate::config::{Auth, Secret};
@@ -112,7 +114,7 @@ impl From<Refused> for Problem {
 pub(crate) struct Gatekeeper {
     open: bool,
     keys: keys::ApiKeys,
-    jwt: Option<jwt::Viewers>,
+    jwt: jwt::Viewers,
     tickets: ticket::Tickets,
 }
 
@@ -124,7 +126,7 @@ const JWT_SECRET_BYTES: usize = 32;
 pub(crate) const LEEWAY_SECONDS: u64 = 30;
 
 impl Gatekeeper {
-    pub(crate) fn new(auth: &Auth) -> Self {
+    pub(crate) fn new(auth: &Auth, jwks: Option<KeySet>) -> Self {
         let (open, keys, jwt) = match auth {
             Auth::Open => (true, [].as_slice(), None),
             Auth::Required { api_keys, jwt_secret } => (false, api_keys.as_slice(), jwt_secret.as_ref()),
@@ -136,7 +138,7 @@ impl Gatekeeper {
         Self {
             open,
             keys: keys::ApiKeys::new(keys),
-            jwt: jwt.map(|secret| jwt::Viewers::new(secret.expose())),
+            jwt: jwt::Viewers::new(jwt.map(Secret::expose), jwks),
             tickets: ticket::Tickets::new(root),
         }
     }
@@ -155,7 +157,7 @@ impl Gatekeeper {
         if let Some(subject) = self.keys.find(token) {
             return Ok(Grant::everything(subject));
         }
-        self.jwt.as_ref().ok_or(Refused::Unknown)?.check(token, now)
+        self.jwt.check(token, now)
     }
 
     /// What a ticket allows.

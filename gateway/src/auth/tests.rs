@@ -6,10 +6,13 @@ const SECRET: &str = "a shared secret of at least 32 bytes";
 const NOW: u64 = 1_800_000_000;
 
 fn gatekeeper() -> Gatekeeper {
-    Gatekeeper::new(&Auth::Required {
-        api_keys: vec![Secret::new("first-key"), Secret::new("second-key")],
-        jwt_secret: Some(Secret::new(SECRET)),
-    })
+    Gatekeeper::new(
+        &Auth::Required {
+            api_keys: vec![Secret::new("first-key"), Secret::new("second-key")],
+            jwt_secret: Some(Secret::new(SECRET)),
+        },
+        None,
+    )
 }
 
 fn claims() -> Value {
@@ -49,7 +52,7 @@ fn every_configured_api_key_opens_everything_and_no_other_does() {
 
 #[test]
 fn an_empty_api_key_in_the_settings_opens_nothing() {
-    let keeper = Gatekeeper::new(&Auth::Required { api_keys: vec![Secret::new("")], jwt_secret: None });
+    let keeper = Gatekeeper::new(&Auth::Required { api_keys: vec![Secret::new("")], jwt_secret: None }, None);
     assert_eq!(keeper.bearer(Some(""), NOW), Err(Refused::Unknown));
 }
 
@@ -58,7 +61,11 @@ fn a_secret_that_can_be_guessed_opens_nothing() {
     for secret in ["", "a secret of only 31 bytes......"] {
         let auth = Auth::Required { api_keys: vec![], jwt_secret: Some(Secret::new(secret)) };
         let token = signed(&claims(), Algorithm::HS256, secret);
-        assert_eq!(Gatekeeper::new(&auth).bearer(Some(&token), NOW), Err(Refused::Unknown), "{secret:?}");
+        assert_eq!(
+            Gatekeeper::new(&auth, None).bearer(Some(&token), NOW),
+            Err(Refused::Unknown),
+            "{secret:?}"
+        );
     }
 }
 
@@ -157,7 +164,7 @@ fn a_replica_with_the_same_settings_takes_the_ticket_and_a_stranger_does_not() {
     let (ticket, _) = gatekeeper().issue(&check(&claims()).unwrap(), "the-id", NOW);
     assert!(gatekeeper().ticket(&ticket, NOW).is_ok());
     let stranger =
-        Gatekeeper::new(&Auth::Required { api_keys: vec![Secret::new("first-key")], jwt_secret: None });
+        Gatekeeper::new(&Auth::Required { api_keys: vec![Secret::new("first-key")], jwt_secret: None }, None);
     assert_eq!(stranger.ticket(&ticket, NOW), Err(Refused::Unknown));
 }
 
@@ -169,4 +176,60 @@ fn a_lease_warns_once_a_minute_before_and_ends_after_the_grace() {
     assert_eq!(lease.step(NOW + 42), LeaseStep::WaitUntil(Some(NOW + 125)));
     assert_eq!(lease.step(NOW + 125), LeaseStep::Over);
     assert_eq!(Lease::new(None).step(NOW), LeaseStep::WaitUntil(None));
+}
+
+/// A key pair of somebody who signs tokens, and its public half in a key set.
+fn signer(id: &str) -> (EncodingKey, Value) {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    // SEC 1: 4, x, y.
+    let point = pair.public_key_raw();
+    let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]));
+    let jwk = json!({"kty": "EC", "crv": "P-256", "kid": id, "use": "sig", "x": x, "y": y});
+    (EncodingKey::from_ec_der(&pair.serialize_der()), jwk)
+}
+
+fn of_signer(id: Option<&str>, algorithm: Algorithm, claims: &Value, key: &EncodingKey) -> String {
+    encode(&Header { kid: id.map(str::to_owned), ..Header::new(algorithm) }, claims, key).unwrap()
+}
+
+#[test]
+fn tokens_of_others_are_taken_while_their_key_is_in_the_key_set() {
+    let (keys, (old, old_jwk), (new, new_jwk)) = (KeySet::default(), signer("old"), signer("new"));
+    let auth =
+        Auth::Required { api_keys: vec![Secret::new("first-key")], jwt_secret: Some(Secret::new(SECRET)) };
+    let keeper = Gatekeeper::new(&auth, Some(keys.clone()));
+    let opens = |token: &str| keeper.bearer(Some(token), NOW);
+    let by_old = of_signer(Some("old"), Algorithm::ES256, &claims(), &old);
+    assert_eq!(opens(&by_old), Err(Refused::Unknown), "nothing is fetched yet");
+    assert_eq!(keys.replace(json!({"keys": [old_jwk]}).to_string().as_bytes()), Ok(1));
+    assert_eq!(opens(&by_old).unwrap().subject, "viewer:eve");
+    assert!(opens(&of_signer(None, Algorithm::ES256, &claims(), &old)).is_ok(), "the only key needs no name");
+    let expired = of_signer(Some("old"), Algorithm::ES256, &with("exp", json!(NOW - 60)), &old);
+    assert_eq!(opens(&expired), Err(Refused::Expired));
+    assert_eq!(opens(&of_signer(Some("old"), Algorithm::ES256, &claims(), &new)), Err(Refused::Unknown));
+    assert_eq!(keys.replace(json!({"keys": [new_jwk]}).to_string().as_bytes()), Ok(1));
+    assert_eq!(opens(&by_old), Err(Refused::Unknown), "the key was withdrawn");
+    assert!(opens(&of_signer(Some("new"), Algorithm::ES256, &claims(), &new)).is_ok());
+    assert!(opens(&signed(&claims(), Algorithm::HS256, SECRET)).is_ok(), "our own tokens too");
+}
+
+#[test]
+fn a_public_key_set_holds_no_secret_that_a_token_could_be_signed_with() {
+    let keys = KeySet::default();
+    let symmetric = json!({"kty": "oct", "kid": "k", "alg": "HS256", "k": "c2VjcmV0LXRoYXQtZXZlcnlib2R5LWNhbi1yZWFkLS0t"});
+    assert!(keys.replace(json!({"keys": [symmetric]}).to_string().as_bytes()).is_err());
+    assert!(keys.replace(b"<html>").is_err());
+    // The classic: the public key's text as an HMAC secret.
+    let (_, jwk) = signer("k");
+    keys.replace(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
+    let auth = Auth::Required { api_keys: vec![], jwt_secret: None };
+    let forged = of_signer(
+        Some("k"),
+        Algorithm::HS256,
+        &claims(),
+        &EncodingKey::from_secret(jwk.to_string().as_bytes()),
+    );
+    assert_eq!(Gatekeeper::new(&auth, Some(keys)).bearer(Some(&forged), NOW), Err(Refused::Unknown));
 }

@@ -11,6 +11,7 @@
 //! | `watch` | the watches, one per namespace |
 //! | `ends` | the `end` of logs that nobody has ended, and asked-for erasures |
 //! | `sessions` | the directory that the gateway asks; `find` and `change` are its two halves |
+//! | `jwks` | the keys of whoever signs viewers' tokens |
 //! | `settings`, `start`, `listen` | the process `roomscribe-gateway` |
 
 mod api;
@@ -19,6 +20,7 @@ mod change;
 mod document;
 mod ends;
 mod find;
+mod jwks;
 mod listen;
 mod refusal;
 mod request;

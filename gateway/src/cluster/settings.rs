@@ -64,7 +64,7 @@ pub struct Args {
     /// File with that secret instead.
     #[arg(long, env = "ROOMSCRIBE_JWT_SECRET_FILE", value_name = "FILE")]
     pub jwt_secret_file: Option<PathBuf>,
-    /// Not there yet: viewers' tokens are signed with ROOMSCRIBE_JWT_SECRET.
+    /// Key set (JWKS) of whoever signs viewers' tokens: RSA, P-256, P-384 or Ed25519.
     #[arg(long, env = "ROOMSCRIBE_JWKS_URL", default_value = "", value_name = "URL")]
     pub jwks_url: String,
     /// Origins of pages that may call, separated by commas: https://app.example.com, https://*.example.com.
@@ -145,12 +145,6 @@ impl Args {
     /// # Errors
     /// No key at all, or one that can be guessed.
     pub fn auth(&self) -> Result<crate::Auth, SettingError> {
-        if !self.jwks_url.trim().is_empty() {
-            return Err(SettingError::new(
-                "ROOMSCRIBE_JWKS_URL",
-                "is not there yet: sign viewers' tokens with ROOMSCRIBE_JWT_SECRET",
-            ));
-        }
         let keys = either("ROOMSCRIBE_API_KEY_FILE", self.api_key_file.as_deref(), &self.api_key)?;
         let keys: Vec<&str> = keys.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty()).collect();
         if let Some(key) = keys.iter().find(|key| key.len() < API_KEY_BYTES) {
@@ -169,6 +163,7 @@ impl Args {
                 format!("is shorter than {JWT_SECRET_BYTES} bytes: make one with `openssl rand -hex 32`"),
             ));
         }
+        // Tickets need a secret that all replicas share, whoever signs tokens.
         if keys.is_empty() && secret.is_empty() {
             return Err(SettingError::new(
                 "ROOMSCRIBE_API_KEY",
@@ -266,7 +261,7 @@ mod tests {
         assert_eq!(args(&[]).auth().unwrap_err().setting, "ROOMSCRIBE_API_KEY");
         assert_eq!(args(&["--api-key", "short"]).auth().unwrap_err().setting, "ROOMSCRIBE_API_KEY");
         assert_eq!(args(&["--jwt-secret", "short"]).auth().unwrap_err().setting, "ROOMSCRIBE_JWT_SECRET");
-        assert_eq!(args(&["--jwks-url", "https://h"]).auth().unwrap_err().setting, "ROOMSCRIBE_JWKS_URL");
+        assert_eq!(args(&["--jwks-url", "https://h"]).auth().unwrap_err().setting, "ROOMSCRIBE_API_KEY");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys");
         std::fs::write(&file, "0123456789abcdef\nfedcba9876543210\n").unwrap();

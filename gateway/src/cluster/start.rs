@@ -1,9 +1,10 @@
 //! From settings to a running gateway, and its end.
 
+use super::jwks;
 use super::listen::listen;
 use super::sessions::{ClusterSessions, Place};
 use super::settings::{Args, SettingError};
-use crate::{Config, Sessions, app};
+use crate::{Config, KeySet, Sessions, app};
 use anyhow::Context;
 use kube::Client;
 use roomscribe_transcript::Log;
@@ -29,7 +30,9 @@ pub async fn serve(
         (bound("HTTP_LISTEN", args.http_listen)?, bound("METRICS_LISTEN", args.metrics_listen)?);
     tracing::info!(http = %args.http_listen, namespaces = place.namespaces.join(","), "serving sessions");
     let sessions = ClusterSessions::start(client().await?, place, log.clone());
-    let gateway = app(config, sessions as Arc<dyn Sessions>, log);
+    let gateway = app(config.clone(), sessions as Arc<dyn Sessions>, log);
+    let signers = jwks::url(&args.jwks_url)?.zip(config.jwks.clone());
+    let signers = signers.map(|(url, keys)| tokio::spawn(jwks::follow(url, keys)));
     let (ended, end) = watch::channel(false);
     let health = axum::serve(metrics, gateway.health_router()).with_graceful_shutdown(told(end));
     let health = tokio::spawn(health.into_future());
@@ -37,6 +40,7 @@ pub async fn serve(
     // Until the last viewer has gone, `/readyz` says why.
     let _ = ended.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(1), health).await;
+    signers.inspect(tokio::task::JoinHandle::abort);
     tracing::info!("ended: no viewer is left");
     served.context("HTTP_LISTEN")
 }
@@ -55,6 +59,7 @@ pub fn config(args: &Args) -> Result<Config, SettingError> {
         .filter(|origin| !origin.is_empty())
         .collect();
     config.public_url = args.public_url.clone().filter(|url| !url.trim().is_empty());
+    config.jwks = jwks::url(&args.jwks_url)?.map(|_| KeySet::default());
     config.settle = Duration::from_secs(args.settle_seconds);
     config.drain = Duration::from_secs(args.drain_seconds);
     // Behind an Ingress everybody has its address.
