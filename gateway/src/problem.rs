@@ -66,7 +66,7 @@ impl Problem {
     }
 
     pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
-        let detail = errors.iter().map(|e| e.detail.as_str()).collect::<Vec<_>>().join(" ");
+        let detail = errors.iter().map(|e| e.detail.as_str()).collect::<Vec<_>>().join("; ");
         Self { errors, ..Self::new(422, "invalid-field", "A field is wrong", detail) }
     }
 

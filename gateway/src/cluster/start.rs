@@ -24,12 +24,13 @@ pub async fn serve(
     config: Config,
     place: Place,
     log: Log,
+    client: Client,
     stop: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
     let (http, metrics) =
         (bound("HTTP_LISTEN", args.http_listen)?, bound("METRICS_LISTEN", args.metrics_listen)?);
     tracing::info!(http = %args.http_listen, namespaces = place.namespaces.join(","), "serving sessions");
-    let sessions = ClusterSessions::start(client().await?, place, log.clone());
+    let sessions = ClusterSessions::start(client, place, log.clone());
     let gateway = app(config.clone(), sessions as Arc<dyn Sessions>, log);
     let signers = jwks::url(&args.jwks_url)?.zip(config.jwks.clone());
     let signers = signers.map(|(url, keys)| tokio::spawn(jwks::follow(url, keys)));
@@ -77,7 +78,11 @@ fn bound(setting: &'static str, address: SocketAddr) -> anyhow::Result<TcpListen
     listen(address).with_context(|| format!("{setting}: cannot listen on {address}: choose another address"))
 }
 
-async fn client() -> anyhow::Result<Client> {
+/// The API server of this pod, or of KUBECONFIG.
+///
+/// # Errors
+/// There is none.
+pub async fn client() -> anyhow::Result<Client> {
     // Idempotent: the first provider stays.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut config =

@@ -9,6 +9,7 @@
 mod ends;
 mod names;
 mod outage;
+mod process;
 mod refused;
 mod rights;
 mod rolling;

@@ -102,7 +102,7 @@ impl<'a> World<'a> {
         let (stop, stopped) = oneshot::channel();
         let gateway = app(config, sessions as Arc<dyn Sessions>, self.log.clone());
         let task = tokio::spawn(gateway.serve(listener, async { drop(stopped.await) }));
-        Replica { base, http: reqwest::Client::new(), stop: Mutex::new(Some(stop)), task }
+        Replica { base, http: reqwest::Client::new(), stop: Mutex::new(Some(stop)), task: Some(task) }
     }
 
     pub(crate) fn resources(&self) -> Api<TranscriptionSession> {
@@ -180,16 +180,21 @@ pub(crate) struct Replica {
     pub(crate) base: String,
     http: reqwest::Client,
     stop: Mutex<Option<oneshot::Sender<()>>>,
-    task: JoinHandle<std::io::Result<()>>,
+    task: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        self.task.abort();
+        self.task.take().inspect(JoinHandle::abort);
     }
 }
 
 impl Replica {
+    /// One that somebody else runs.
+    pub(crate) fn at(base: &str) -> Self {
+        Self { base: base.to_owned(), http: reqwest::Client::new(), stop: Mutex::new(None), task: None }
+    }
+
     /// SIGTERM, as it were.
     pub(crate) fn leave(&self) {
         drop(self.stop.lock().unwrap().take());
@@ -197,7 +202,8 @@ impl Replica {
 
     /// Waits for its end.
     pub(crate) async fn gone(mut self) {
-        tokio::time::timeout(PATIENCE, &mut self.task).await.expect("it ends").unwrap().unwrap();
+        let task = self.task.take().unwrap();
+        tokio::time::timeout(PATIENCE, task).await.expect("it ends").unwrap().unwrap();
     }
 
     pub(crate) async fn is_ready(&self) -> bool {
