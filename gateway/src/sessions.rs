@@ -273,7 +273,7 @@ pub enum SessionsError {
         detail: String,
     },
     /// Fields of the request are wrong: 422.
-    #[error("{}", .0.iter().map(|wrong| wrong.detail.as_str()).collect::<Vec<_>>().join(" "))]
+    #[error("{}", .0.iter().map(|wrong| wrong.detail.as_str()).collect::<Vec<_>>().join("; "))]
     Fields(Vec<FieldError>),
     /// 409: the `Idempotency-Key` was used for another request.
     #[error("this Idempotency-Key was used with another body")]
