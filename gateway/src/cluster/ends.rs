@@ -63,32 +63,36 @@ impl Ends {
         }
     }
 
-    /// Works for ever.
+    /// Works for ever. One log that cannot be written keeps no other waiting.
     pub(super) async fn run(&self, log: &Log) {
         let mut told = false;
         loop {
-            let Some((uid, ending)) = self.next() else {
+            let open = self.open();
+            if open.is_empty() {
                 self.more.notified().await;
                 continue;
-            };
-            match settle(log, &uid, &ending).await {
-                Ok(()) => {
-                    told = false;
-                    self.done(uid, &ending);
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::error!(%error, session = uid, "the transcript log cannot be written: whoever runs it must look at it; trying again");
-                    }
-                    tokio::time::sleep(PAUSE).await;
+            }
+            let mut trouble = None;
+            for (uid, ending) in open {
+                match settle(log, &uid, &ending).await {
+                    Ok(()) => self.done(uid, &ending),
+                    Err(error) => trouble = Some((uid, error)),
                 }
             }
+            let Some((session, error)) = trouble else {
+                told = false;
+                continue;
+            };
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!(%error, session, "a transcript's end cannot be written: whoever runs the log must look at it; trying again");
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    fn next(&self) -> Option<(String, Ending)> {
+    fn open(&self) -> Vec<(String, Ending)> {
         let todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
-        todo.open.iter().next().map(|(uid, ending)| (uid.clone(), ending.clone()))
+        todo.open.iter().map(|(uid, ending)| (uid.clone(), ending.clone())).collect()
     }
 
     fn done(&self, uid: String, ending: &Ending) {
