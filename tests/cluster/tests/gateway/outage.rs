@@ -3,6 +3,7 @@
 use crate::world::{World, until};
 use roomscribe_cluster::{ApiServer, Part};
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn without_the_api_server_sessions_are_read_and_starts_say_who_must_act() {
@@ -44,4 +45,13 @@ async fn without_the_api_server_sessions_are_read_and_starts_say_who_must_act() 
     for replica in [&replica, &blind] {
         until("the watch goes on", async || replica.state("standup").await.0 == "Live").await;
     }
+    // One that hangs is worse than one that is gone: nothing says so but the time.
+    api.freeze(Part::ApiServer).unwrap();
+    let begun = Instant::now();
+    assert_eq!(replica.post(json!({"roomName": "a third"})).await.0, 503);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(replica.state("standup").await.0, "Live");
+    api.thaw(Part::ApiServer).unwrap();
+    until("a start is taken again", async || replica.post(json!({"roomName": "a third"})).await.0 == 201)
+        .await;
 }
