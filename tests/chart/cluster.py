@@ -72,7 +72,18 @@ class Cluster:
         folder = pathlib.Path(chart.CACHE / f"chart-crds-{version}")
         for path in sorted(folder.glob("*.yaml")):
             self.kubectl("apply", "--server-side", "-f", str(path))
-            self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(path))
+            self.established("-f", str(path))
+
+    def established(self, *which):
+        """Waits until a resource is served. `kubectl wait` alone fails on one that has no conditions yet."""
+        begun = time.monotonic()
+        while True:
+            said = self.try_kubectl("wait", "--for=condition=Established", "--timeout=60s", *which)
+            if said.returncode == 0:
+                return
+            if time.monotonic() - begun > PATIENCE:
+                raise AssertionError(said.stderr)
+            time.sleep(0.1)
 
     def play(self, kind, name, status):
         """Gives the next object of this name a status, as its controller would; returns its spec when joined."""

@@ -116,7 +116,7 @@ class ApiServer(unittest.TestCase):
             self.assertEqual(said.stdout.strip(), expected, f"{account} {verb} {resource} in {namespace}")
 
     def session_of_the_notes_is_taken(self, notes):
-        self.cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", f"crd/{CRD}")
+        self.cluster.established(f"crd/{CRD}")
         for values in (chart.SETS["as the README installs it"], {}):
             if not values:
                 notes = self.cluster.helm("upgrade", "rel", str(chart.CHART), "--dry-run=server", values=values)

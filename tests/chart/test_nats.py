@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import re
 import socket
 import subprocess
@@ -25,8 +26,13 @@ def config_of(values):
 
 
 def free_ports(count):
-    """So many ports of loopback that nobody listens on; they are held until all are chosen."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """So many ports of loopback that nobody listens on, and that no outgoing connection takes either."""
+    sockets = []
+    while len(sockets) < count:
+        try:
+            sockets.append(socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))))
+        except OSError:
+            continue
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()
