@@ -5,7 +5,10 @@ export ROOMSCRIBE_CACHE CARGO_TARGET_DIR
 STAGE := tests/tools/stage.sh
 NEED := tests/tools/need.sh
 # The same in every stage, or the gateway is built twice; the laptop's program is built without.
-CLUSTER := --features roomscribe-gateway/cluster
+CLUSTER := --features roomscribe-gateway/cluster,roomscribe-transcript/nats
+# Where need.sh puts it; the tests start their own.
+NATS_SERVER_BIN ?= $(ROOMSCRIBE_CACHE)/nats-server-2.15.1/nats-server
+export NATS_SERVER_BIN
 T ?= 60
 ARGS ?=
 
@@ -47,7 +50,7 @@ lint: deny ## format, clippy, licences
 	@$(STAGE) "format and clippy" sh -c 'cargo fmt --all --check && cargo clippy --locked --workspace --all-targets $(CLUSTER) -- -D warnings'
 
 unit: ## unit, property, simulation, seeded fuzz, real publishers
-	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip node npm
+	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip node npm nats-server
 	@$(STAGE) "tools" python3 -m unittest discover -s tests/tools
 	@$(STAGE) "build tests" cargo test --locked --workspace $(CLUSTER) --no-run
 	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace $(CLUSTER) --exclude roomscribe-cluster --exclude roomscribe-e2e --exclude roomscribe-load

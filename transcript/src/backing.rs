@@ -5,6 +5,8 @@ use crate::follow::Follow;
 use crate::log::{Append, Appended, Head, LogCounters, LogError, Swept, TranscriptLog};
 use crate::memory::MemoryLog;
 use crate::model::{Offset, Partial, Record, SessionId};
+#[cfg(feature = "nats")]
+use crate::nats::{NatsLog, NatsSettings};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,6 +18,9 @@ pub enum Log {
     Memory(Arc<MemoryLog>),
     /// Append-only segment files under `DATA_DIR/sessions`.
     File(Arc<FileLog>),
+    /// In NATS JetStream, shared with other processes.
+    #[cfg(feature = "nats")]
+    Nats(Arc<NatsLog>),
 }
 
 macro_rules! dispatch {
@@ -23,6 +28,8 @@ macro_rules! dispatch {
         match $self {
             Self::Memory($log) => $call,
             Self::File($log) => $call,
+            #[cfg(feature = "nats")]
+            Self::Nats($log) => $call,
         }
     };
 }
@@ -36,6 +43,12 @@ impl Log {
     /// A log under the folder `data_dir`, which is made when it is not there and locked against other processes.
     pub fn file(data_dir: impl AsRef<Path>) -> Result<Self, LogError> {
         Ok(Self::File(Arc::new(FileLog::open(data_dir.as_ref())?)))
+    }
+
+    /// A log in NATS: see [`NatsLog::connect`].
+    #[cfg(feature = "nats")]
+    pub async fn nats(settings: NatsSettings) -> Result<Self, LogError> {
+        Ok(Self::Nats(Arc::new(NatsLog::connect(settings).await?)))
     }
 
     /// Counts for metrics.

@@ -5,6 +5,8 @@ use crate::live::{Live, Progress};
 use crate::log::{FollowItem, LogError};
 use crate::memory::MemorySession;
 use crate::model::{Event, Offset, Record};
+#[cfg(feature = "nats")]
+use crate::nats::NatsSession;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -31,6 +33,8 @@ pub struct Follow {
 pub(crate) enum Source {
     Memory(Arc<MemorySession>),
     File(Arc<FileSession>),
+    #[cfg(feature = "nats")]
+    Nats(Arc<NatsSession>),
 }
 
 impl Source {
@@ -38,6 +42,8 @@ impl Source {
         match self {
             Self::Memory(session) => &session.live,
             Self::File(session) => &session.live,
+            #[cfg(feature = "nats")]
+            Self::Nats(session) => &session.live,
         }
     }
 }
@@ -102,15 +108,24 @@ impl Follow {
 
     /// A read that has begun is kept in `self.reading`, so that a cancelled call does not start it over for ever.
     async fn fill(&mut self) -> Result<Vec<Arc<Record>>, LogError> {
-        let session = match &self.source {
-            Source::Memory(session) => return session.read(self.cursor, FOLLOW_BATCH),
-            Source::File(session) => session,
-        };
         if self.reading.is_none() {
-            if let Some(records) = session.recent(self.cursor, FOLLOW_BATCH) {
-                return Ok(records);
-            }
-            self.reading = Some(session.clone().read_task(self.cursor, FOLLOW_BATCH).await?);
+            self.reading = Some(match &self.source {
+                Source::Memory(session) => return session.read(self.cursor, FOLLOW_BATCH),
+                Source::File(session) => {
+                    if let Some(records) = session.recent(self.cursor, FOLLOW_BATCH) {
+                        return Ok(records);
+                    }
+                    session.clone().read_task(self.cursor, FOLLOW_BATCH).await?
+                }
+                #[cfg(feature = "nats")]
+                Source::Nats(session) => {
+                    if let Some(records) = session.recent(self.cursor, FOLLOW_BATCH) {
+                        return Ok(records);
+                    }
+                    let (session, after) = (session.clone(), self.cursor);
+                    tokio::spawn(async move { session.read(after, FOLLOW_BATCH).await })
+                }
+            });
         }
         let Some(task) = self.reading.as_mut() else { return Ok(Vec::new()) };
         let outcome = task.await;

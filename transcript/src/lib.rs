@@ -4,6 +4,7 @@
 //! - [`wire`]: the frames of a stream that are not in the log.
 //! - [`render`]: JSON, SRT, WebVTT and TXT as pure functions of the log.
 //! - [`log`] (feature `log`): the trait of one log, and its backings [`memory`] and [`file`].
+//! - `nats` (feature `nats`): its backing in NATS JetStream.
 //! - [`discreet`] (feature `log`): what a program's own log never shows.
 
 pub mod model;
@@ -24,6 +25,8 @@ mod live;
 pub mod log;
 #[cfg(feature = "log")]
 pub mod memory;
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "log")]
 mod state;
 

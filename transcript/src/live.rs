@@ -17,6 +17,9 @@ pub(crate) enum Gone {
     Erased,
     /// By retention.
     Removed,
+    /// Lost, or begun anew under another epoch.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "only logs that others share are replaced"))]
+    Replaced,
 }
 
 impl From<Gone> for LogError {
@@ -24,6 +27,7 @@ impl From<Gone> for LogError {
         match gone {
             Gone::Erased => Self::Erased,
             Gone::Removed => Self::NoSession,
+            Gone::Replaced => Self::Replaced,
         }
     }
 }
@@ -88,6 +92,12 @@ impl Live {
         self.progress.subscribe()
     }
 
+    /// Somebody follows.
+    #[cfg(feature = "nats")]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.progress.receiver_count() > 0
+    }
+
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
@@ -97,8 +107,14 @@ impl Live {
         count(&self.tally.partials_dropped);
     }
 
-    /// `records` are durable now: lets followers read up to `head` and forgets the partials they settle.
+    /// This process made `records` durable.
     pub(crate) fn advance(&self, records: &[Arc<Record>], head: Offset, ended: bool) {
+        self.tally.appended.fetch_add(records.len() as u64, Ordering::Relaxed);
+        self.observe(records, head, ended);
+    }
+
+    /// `records` are durable: lets followers read up to `head` and forgets the partials they settle.
+    pub(crate) fn observe(&self, records: &[Arc<Record>], head: Offset, ended: bool) {
         {
             let mut board = self.board();
             records.iter().for_each(|record| board.settle(record));
@@ -106,7 +122,6 @@ impl Live {
                 board.open.clear();
             }
         }
-        self.tally.appended.fetch_add(records.len() as u64, Ordering::Relaxed);
         self.progress.send_modify(|progress| {
             progress.head = head;
             progress.ended = ended;
@@ -119,10 +134,12 @@ impl Live {
         self.progress.send_modify(|progress| progress.gone = Some(gone));
     }
 
-    pub(crate) fn publish(&self, partial: Partial) {
+    /// False when a newer reading is known.
+    pub(crate) fn publish(&self, partial: Partial) -> bool {
         let mut board = self.board();
         if board.open.get(&partial.seg).is_some_and(|(_, known)| known.rev >= partial.rev) {
-            return self.drop_partial();
+            self.drop_partial();
+            return false;
         }
         if board.open.len() >= MAX_OPEN_SEGMENTS && !board.open.contains_key(&partial.seg) {
             board.drop_oldest();
@@ -132,6 +149,7 @@ impl Live {
         let version = board.version;
         board.open.insert(partial.seg.clone(), (version, Arc::new(partial)));
         self.progress.send_modify(|progress| progress.board = version);
+        true
     }
 
     /// The longest waiting partial newer than `seen`, and its version.

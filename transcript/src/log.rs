@@ -96,9 +96,22 @@ pub enum LogError {
     },
     /// No room: nothing acknowledged is lost, the operator of the machine must free space (in memory: end the session).
     #[error(
-        "the disk that holds DATA_DIR (or the session's share of memory) is full: free space on it; nothing acknowledged is lost"
+        "the log's storage (the disk that holds DATA_DIR, or of NATS its disk or limits; in memory the session's share) is full: make room there; nothing acknowledged is lost"
     )]
     Full,
+    /// The log that was followed is lost, or was begun anew under another epoch: whoever followed begins again.
+    #[error("the log was lost or begun anew; what follows has another epoch")]
+    Replaced,
+    /// NATS cannot be reached or refuses: whoever runs it must act. What was not acknowledged may be tried again.
+    #[error("NATS at {url} (NATS_URL): {why}; {mend}")]
+    Nats {
+        /// Without user and password.
+        url: String,
+        /// What happened.
+        why: String,
+        /// What to do.
+        mend: &'static str,
+    },
     /// Another process uses this folder: stop it, or set another `DATA_DIR`.
     #[error("DATA_DIR {} is in use by another roomscribe process (lock file {})", path.parent().unwrap_or(path).display(), path.display())]
     Locked {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
+#[cfg(feature = "nats")]
+mod server;
 
 use common::*;
 use roomscribe_transcript::{Event, Follow, FollowItem, Log, LogError, Offset, log::FOLLOW_BATCH};
@@ -15,6 +17,15 @@ async fn followers_from_any_offset_get_each_later_record_once_while_appends_and_
         any_meeting(Log::memory(), seed).await;
         let folder = fast_folder();
         any_meeting(Log::file(folder.path()).unwrap(), 1000 + seed).await;
+    }
+}
+
+#[cfg(feature = "nats")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_over_nats() {
+    for seed in 0..6 {
+        let server = server::NatsServer::start("");
+        any_meeting(server::log(&server).await, seed).await;
     }
 }
 

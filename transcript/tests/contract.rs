@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
+#[cfg(feature = "nats")]
+mod server;
 
 use common::*;
 use roomscribe_transcript::{FollowItem, Generation, Log, LogError, Offset, log::FOLLOW_BATCH};
@@ -16,6 +18,13 @@ macro_rules! promises {
             $(#[tokio::test] async fn $name() {
                 let folder = tempfile::tempdir().unwrap();
                 super::$name(roomscribe_transcript::Log::file(folder.path()).unwrap()).await;
+            })*
+        }
+        #[cfg(feature = "nats")]
+        mod nats {
+            $(#[tokio::test] async fn $name() {
+                let server = crate::server::NatsServer::start("");
+                super::$name(crate::server::log(&server).await).await;
             })*
         }
     };
