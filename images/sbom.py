@@ -5,6 +5,7 @@ import sys
 import tempfile
 import zlib
 
-with tempfile.NamedTemporaryFile() as section:
-    subprocess.run(["objcopy", "-O", "binary", "--only-section=.dep-v0", sys.argv[1], section.name], check=True)
+with tempfile.NamedTemporaryFile() as section, tempfile.NamedTemporaryFile() as rest:
+    dump = ["objcopy", "--dump-section", f".dep-v0={section.name}", sys.argv[1], rest.name]
+    subprocess.run(dump, check=True)
     print(zlib.decompress(section.read()).decode())

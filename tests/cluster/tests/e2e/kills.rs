@@ -9,7 +9,7 @@ use roomscribe_cluster::Part;
 pub(crate) enum Kill {
     /// SIGKILL of the worker's process; its pod stays.
     WorkerContainer,
-    /// The operator's pod, without grace.
+    /// Both replicas of the operator, without grace.
     Operator,
     /// The kubelet.
     Kubelet,
@@ -62,8 +62,8 @@ impl World {
                 let pod = self.worker(session).await?;
                 self.node.kill_container(NAMESPACE, &pod).await
             }
-            Kill::Operator => self.delete_pod("roomscribe", "operator").await,
-            Kill::Speech => self.delete_pod("peers", "speech").await,
+            Kill::Operator => self.delete_pods("roomscribe", "app.kubernetes.io/component=operator").await,
+            Kill::Speech => self.delete_pods("peers", "app=speech").await,
             Kill::Kubelet => part(Part::Kubelet),
             Kill::Containerd => part(Part::Containerd),
             Kill::Proxy => part(Part::Proxy),
@@ -79,9 +79,8 @@ impl World {
         (!name.is_empty()).then_some(name).context("the session has no worker")
     }
 
-    async fn delete_pod(&self, namespace: &str, app: &str) -> anyhow::Result<()> {
-        let label = format!("app={app}");
-        let pods = ["-n", namespace, "delete", "pods", "-l", &label, "--grace-period=0", "--force"];
+    async fn delete_pods(&self, namespace: &str, label: &str) -> anyhow::Result<()> {
+        let pods = ["-n", namespace, "delete", "pods", "-l", label, "--grace-period=0", "--force"];
         self.node.api().kubectl(&pods).await.map(drop)
     }
 

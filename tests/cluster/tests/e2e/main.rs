@@ -47,6 +47,25 @@ async fn a_session_is_ready_says_words_and_leaves_nothing_when_it_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make cluster-e2e"]
+async fn the_chart_tests_itself_and_uninstalling_it_ends_what_runs() {
+    let world = World::start().await.unwrap();
+    world.helm(&["test", "roomscribe", "--timeout", "120s"]).await.unwrap();
+    world.join("standup", "ada").await.unwrap();
+    world.apply_example("minimal.yaml").await.unwrap();
+    world
+        .until("words arrive", async || Ok(!world.transcript("standup").await?.finals().is_empty()))
+        .await
+        .unwrap();
+    world.helm(&["uninstall", "roomscribe", "--wait", "--timeout", "180s"]).await.unwrap();
+    let everything =
+        ["get", "pods,services,secrets,ts", "-l", "app.kubernetes.io/part-of=roomscribe", "-o", "name"];
+    assert_eq!(world.kubectl(&everything).await.unwrap(), "");
+    assert_eq!(world.kubectl(&["get", "ts", "-o", "name"]).await.unwrap(), "");
+    assert_eq!(world.egresses().await.unwrap(), Vec::<serde_json::Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make cluster-e2e"]
 async fn whatever_is_killed_every_utterance_comes_once_and_the_session_is_ready_again() {
     let (seed, count) = (given("SEED", 1), given("KILLS", 7));
     let world = World::start().await.unwrap();

@@ -22,42 +22,57 @@ impl Transcript {
 
     /// The texts of its finals, in order.
     pub(crate) fn finals(&self) -> Vec<&str> {
-        let finals = self.events.iter().filter(|event| event["type"] == "final");
-        finals.filter_map(|event| event["text"].as_str()).collect()
+        self.of("final").filter_map(|event| event["text"].as_str()).collect()
     }
 
     /// Lengths of the gaps that it tells of.
     pub(crate) fn gaps_ms(&self) -> Vec<u64> {
-        let time = |event: &Value, name: &str| event[name].as_u64().unwrap_or_default();
-        let gaps = self.events.iter().filter(|event| event["type"] == "gap");
-        gaps.map(|gap| time(gap, "endMs").saturating_sub(time(gap, "startMs"))).collect()
+        self.gaps().map(|(start, end)| end.saturating_sub(start)).collect()
     }
 
-    /// Utterances that are missing between others of the same speech session: the script numbers them, by received audio.
-    /// And offsets that are missing.
+    fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.events.iter().filter(move |event| event["type"] == kind)
+    }
+
+    fn gaps(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.of("gap").map(span)
+    }
+
+    /// Utterances that are missing between others of the same speech session, which numbers them by received audio, and that
+    /// no gap tells of (design §1.2); and offsets that are missing.
     pub(crate) fn lost(&self) -> usize {
-        let mut heard: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
-        for event in self.events.iter().filter(|event| event["type"] == "final") {
-            let Some((session, _)) = event["seg"].as_str().and_then(|seg| seg.split_once('-')) else {
-                continue;
-            };
-            let number: Option<u64> = event["text"]
-                .as_str()
-                .and_then(|text| text.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok());
-            heard.entry(session).or_default().extend(number);
-        }
-        let missing =
-            |numbers: &BTreeSet<u64>| numbers.last().map_or(0, |last| *last as usize + 1 - numbers.len());
         let offsets: BTreeSet<u64> = self.offsets().into_iter().collect();
         let holes = offsets.last().map_or(0, |last| *last as usize - offsets.len());
-        heard.values().map(missing).sum::<usize>() + holes
+        self.numbered().values().map(|heard| self.missing(heard)).sum::<usize>() + holes
+    }
+
+    /// By speech session: number and time of each utterance.
+    fn numbered(&self) -> BTreeMap<&str, BTreeMap<u64, (u64, u64)>> {
+        let mut heard: BTreeMap<&str, BTreeMap<u64, (u64, u64)>> = BTreeMap::new();
+        for event in self.of("final") {
+            let session = event["seg"].as_str().and_then(|seg| Some(seg.split_once('-')?.0));
+            let digits = event["text"].as_str().map(|text| text.trim_matches(|c: char| !c.is_ascii_digit()));
+            // Where an outage cut an utterance, its number may be missing: its gap tells.
+            if let (Some(session), Some(Ok(number))) = (session, digits.map(str::parse)) {
+                heard.entry(session).or_default().insert(number, span(event));
+            }
+        }
+        heard
+    }
+
+    fn missing(&self, heard: &BTreeMap<u64, (u64, u64)>) -> usize {
+        let pairs = heard.iter().zip(heard.iter().skip(1));
+        let holes = pairs.filter(|((before, (_, from)), (after, (until, _)))| {
+            let is_told = self.gaps().any(|(start, end)| start <= *until && end >= *from);
+            **after > **before + 1 && !is_told
+        });
+        holes.map(|((before, _), (after, _))| (after - before - 1) as usize).sum()
     }
 
     /// Finals that are there again, by segment; and offsets.
     pub(crate) fn doubled(&self) -> usize {
         let mut seen = BTreeSet::new();
-        let finals = self.events.iter().filter(|event| event["type"] == "final");
-        let again = finals.filter(|event| !seen.insert(event["seg"].to_string())).count();
+        let again = self.of("final").filter(|event| !seen.insert(event["seg"].to_string())).count();
         let offsets = self.offsets();
         again + offsets.len() - offsets.iter().collect::<BTreeSet<_>>().len()
     }
@@ -66,6 +81,12 @@ impl Transcript {
     pub(crate) fn offsets(&self) -> Vec<u64> {
         self.events.iter().filter_map(|event| event["offset"].as_u64()).collect()
     }
+}
+
+/// Media time, ms.
+fn span(event: &Value) -> (u64, u64) {
+    let time = |name: &str| event[name].as_u64().unwrap_or_default();
+    (time("startMs"), time("endMs"))
 }
 
 /// Whole records; the last may be half written.
@@ -79,4 +100,30 @@ fn records(mut rest: &[u8]) -> Vec<Value> {
         rest = after;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn utterance(offset: u64, seg: &str, number: u64, start: u64) -> Value {
+        json!({"type": "final", "offset": offset, "seg": seg, "text": format!("Utterance {number}."), "startMs": start, "endMs": start + 1000})
+    }
+
+    #[test]
+    fn a_missing_utterance_is_lost_unless_a_gap_tells_of_it_and_a_repeated_one_is_doubled() {
+        let mut events = vec![utterance(1, "1-0", 0, 0), utterance(2, "1-2", 2, 3000)];
+        assert_eq!(Transcript { events: events.clone() }.lost(), 1);
+        events.push(json!({"type": "gap", "offset": 3, "startMs": 1400, "endMs": 2600}));
+        let told = Transcript { events: events.clone() };
+        assert_eq!((told.lost(), told.doubled(), told.gaps_ms()), (0, 0, vec![1200]));
+        events.push(utterance(5, "1-2", 2, 3000));
+        let worse = Transcript { events };
+        assert_eq!(
+            (worse.lost(), worse.doubled()),
+            (1, 1),
+            "offset 4 is missing, segment 1-2 is there twice"
+        );
+    }
 }

@@ -9,8 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 const PEERS: &str = include_str!("peers.yaml");
-const OPERATOR: &str = include_str!("operator.yaml");
-const RBAC: &str = include_str!("../../../../operator/rbac.yaml");
+const INSTALLATION: &str = include_str!("installation.yaml");
 /// As `make cluster-e2e` packs them.
 const IMAGES: [&str; 4] = ["operator", "worker", "speech", "livekit-sim"];
 /// Where sessions are.
@@ -35,15 +34,29 @@ impl World {
             node.import(&folder.join(format!("{image}.tar"))).await?;
         }
         let api = node.api();
-        api.apply_crd().await?;
-        for text in [PEERS, RBAC, OPERATOR] {
+        for text in [PEERS, INSTALLATION] {
             api.apply(text).await?;
         }
         api.apply(&script().to_string()).await?;
-        for (namespace, name) in [("peers", "livekit"), ("peers", "speech"), ("roomscribe", "operator")] {
-            let rollout = format!("deployment/{name}");
-            api.kubectl(&["-n", namespace, "rollout", "status", &rollout, "--timeout=120s"]).await?;
+        for peer in ["livekit", "speech"] {
+            let rollout = format!("deployment/{peer}");
+            api.kubectl(&["-n", "peers", "rollout", "status", &rollout, "--timeout=120s"]).await?;
         }
+        let values = path("tests/cluster/tests/e2e/values.yaml");
+        helm(
+            &node,
+            &[
+                "install",
+                "roomscribe",
+                &path("charts/roomscribe"),
+                "--values",
+                &values,
+                "--wait",
+                "--timeout",
+                "120s",
+            ],
+        )
+        .await?;
         let address = ["-n", "peers", "get", "service", "livekit", "-o", "jsonpath={.spec.clusterIP}"];
         let livekit = api.kubectl(&address).await?.parse()?;
         eprintln!("{:5.1} s  installed", begun.elapsed().as_secs_f64());
@@ -82,8 +95,12 @@ impl World {
 
     /// Applies a file of `docs/examples`.
     pub(crate) async fn apply_example(&self, name: &str) -> anyhow::Result<()> {
-        let path = format!("{}/../../docs/examples/{name}", env!("CARGO_MANIFEST_DIR"));
-        self.kubectl(&["apply", "-f", &path]).await.map(drop)
+        self.kubectl(&["apply", "-f", &path(&format!("docs/examples/{name}"))]).await.map(drop)
+    }
+
+    /// helm with the installation.
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        helm(&self.node, arguments).await
     }
 
     /// What the session has said so far.
@@ -134,6 +151,23 @@ impl World {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+}
+
+/// A file of this repository.
+fn path(name: &str) -> String {
+    format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+async fn helm(node: &Node, arguments: &[&str]) -> anyhow::Result<String> {
+    let program = std::env::var("HELM_BIN").context("HELM_BIN: run make cluster-e2e")?;
+    let folder = node.api().folder();
+    let mut helm = tokio::process::Command::new(program);
+    helm.args(arguments).args(["--namespace", "roomscribe"]).kill_on_drop(true);
+    helm.env("KUBECONFIG", node.api().kubeconfig("admin")?).env("HOME", folder);
+    let output = helm.output().await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "helm {}: {}", arguments.join(" "), said.trim());
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// One utterance after the other, each with its number, for 50 minutes.
