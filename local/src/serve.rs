@@ -180,7 +180,7 @@ impl Stack {
         Ok(Self { http: http_address, sessions, rtmp: format!("{rtmp_host}:{rtmp_port}"), stop, tasks })
     }
 
-    /// Sessions first (their publishers and speech sessions drain), then the doors.
+    /// Sessions first (they leave what they hold in the spool, for the next process), then the doors.
     pub(crate) async fn stop(mut self) {
         self.sessions.suspend().await;
         let _ = self.stop.send(true);

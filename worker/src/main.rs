@@ -32,6 +32,8 @@ const TRY_AGAIN: u8 = 75;
 const CREDENTIALS: u8 = 78;
 /// What a drain may take after the publisher has left.
 const RESERVE: Duration = Duration::from_secs(20);
+/// Left of the grace when a stop that goes on and on is cut.
+const EXIT_RESERVE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let (args, started) = match settings() {
@@ -162,7 +164,8 @@ async fn assemble(
     let log = Log::File(Arc::new(FileLog::open(&args.data_dir).map_err(|error| data_dir(&error))?));
     let Started { file, secret, speech, .. } = started;
     let lowest_attempt = file.lowest_attempt.unwrap_or(file.settings.generation.0);
-    let settings = file.settings;
+    let mut settings = file.settings;
+    settings.longest_stop = Duration::from_secs(args.grace_seconds).saturating_sub(EXIT_RESERVE);
     let head = log.open(&settings.session).await.map_err(|error| data_dir(&error))?;
     let spool = Spool::open(&args.data_dir.join("sessions").join(settings.session.as_str()).join("spool"))
         .map_err(|error| data_dir(&error))?;

@@ -2,6 +2,7 @@
 //!
 //! Redirects are never followed: they would carry the key to another host.
 
+use roomscribe_pipeline::SpeechResult;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;
@@ -129,12 +130,18 @@ impl SpeechApi {
         }
     }
 
-    /// The whole result of a speech session; `None` while it is not there (still processing, or not retained).
-    pub async fn result(&self, id: &str) -> Option<Value> {
+    /// The whole result of a speech session, as far as it is there.
+    pub async fn result(&self, id: &str) -> SpeechResult<Value> {
         let response =
             self.client.get(format!("{}/v2/live/{id}", self.base)).header("x-gladia-key", &self.key);
-        let response = response.send().await.ok().filter(|response| response.status().is_success())?;
-        bounded_json(response, MAX_BODY).await
+        match response.send().await {
+            Ok(response) if response.status().as_u16() == 404 => SpeechResult::Unknown,
+            Ok(response) if response.status().is_success() => {
+                let job = bounded_json(response, MAX_BODY).await;
+                job.map_or(SpeechResult::Unanswered, SpeechResult::Job)
+            }
+            _ => SpeechResult::Unanswered,
+        }
     }
 
     /// Erases a speech session's audio and text at the service; true when it is gone.

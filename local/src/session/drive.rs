@@ -71,7 +71,7 @@ impl Driver {
     pub(super) async fn run(mut self) {
         loop {
             if *self.mode.borrow_and_update() == Mode::Suspend {
-                self.worker.suspend();
+                self.worker.leave();
                 self.worker.ended().await;
                 break;
             }

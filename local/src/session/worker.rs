@@ -18,6 +18,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The plan ends a session in time; the pipeline's own limit only catches what the plan cannot.
 const PLAN_MARGIN: Duration = Duration::from_secs(120);
 
+/// Nobody kills this process for a session that ends slowly.
+const LONGEST_STOP: Duration = Duration::from_secs(120);
+
 /// How far the task is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -93,10 +96,19 @@ impl Worker {
 
     /// Drain without an end.
     pub(super) fn suspend(&self) {
+        self.order(Order::Suspend);
+    }
+
+    /// Hand over to the next process, which finds the spool.
+    pub(super) fn leave(&self) {
+        self.order(Order::Leave);
+    }
+
+    fn order(&self, wish: Order) {
         self.orders.send_if_modified(|order| {
             let fresh = *order == Order::Run;
             if fresh {
-                *order = Order::Suspend;
+                *order = wish;
             }
             fresh
         });
@@ -213,6 +225,7 @@ impl Task {
         let mut settings = Settings::new(self.stored.id.clone(), generation, request.room_name.clone());
         settings.speech = speech_settings(&request.speech);
         settings.speech.rollover_after = self.hands.rollover();
+        settings.longest_stop = LONGEST_STOP;
         settings.max_duration = Duration::from_secs(request.limits.max_duration_seconds.into()) + PLAN_MARGIN;
         settings
     }

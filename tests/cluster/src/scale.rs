@@ -203,6 +203,9 @@ async fn watch(client: Client, namespace: String, count: usize, patience: Durati
     Ok(seen)
 }
 
+/// Looks at rest, until one sees no write.
+const LOOKS: usize = 3;
+
 /// Waits for the writes that follow from becoming ready, then counts for a while: writes and CPU seconds.
 async fn rest(api: &ApiServer, user: &str, pid: u32, look: Duration) -> anyhow::Result<(Requests, f64)> {
     const QUIET: Duration = Duration::from_secs(5);
@@ -212,13 +215,24 @@ async fn rest(api: &ApiServer, user: &str, pid: u32, look: Duration) -> anyhow::
         tokio::time::sleep(QUIET).await;
         let now = api.requests(user)?;
         if now.since(&before).writes() == 0 {
-            before = now;
             break;
         }
         before = now;
         ensure!(begun.elapsed() < Duration::from_secs(120), "the operator goes on writing: {before}");
     }
-    let cpu = cpu_seconds(pid)?;
+    // On a machine that is busy with something else a simulated egress misses its frames, and that is worth a write. What
+    // comes by itself comes in every look.
+    for _ in 1..LOOKS {
+        let looked = count(api, user, pid, look).await?;
+        if looked.0.writes() == 0 {
+            return Ok(looked);
+        }
+    }
+    count(api, user, pid, look).await
+}
+
+async fn count(api: &ApiServer, user: &str, pid: u32, look: Duration) -> anyhow::Result<(Requests, f64)> {
+    let (before, cpu) = (api.requests(user)?, cpu_seconds(pid)?);
     tokio::time::sleep(look).await;
     Ok((api.requests(user)?.since(&before), cpu_seconds(pid)? - cpu))
 }

@@ -2,7 +2,7 @@
 
 /// Voice with a shorter pause inside is one stretch.
 const JOIN: u64 = 6_400;
-/// Speech is not shorter than this (0.2 s); what is shorter, and beside a final, is its edge: voice is noted in blocks of 0.1 s.
+/// Speech is not shorter than this (0.2 s).
 pub(crate) const MIN_VOICE: u64 = 3_200;
 /// So near is beside.
 const BESIDE: u64 = 8_000;
@@ -93,6 +93,12 @@ impl Ranges {
     /// The first stretch that ends after this sample.
     pub(crate) fn first_after(&self, at: u64) -> Option<(u64, u64)> {
         self.0.get(self.0.partition_point(|range| range.1 <= at)).copied()
+    }
+
+    /// Where the last stretch that begins inside ends, at most `end`.
+    pub(crate) fn last_end_within(&self, start: u64, end: u64) -> Option<u64> {
+        let last = self.0[..self.0.partition_point(|range| range.0 < end)].last()?;
+        (last.1 > start).then(|| last.1.min(end))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -21,6 +21,9 @@ pub struct Settings {
     /// The session ends after this.
     #[serde(default = "twelve_hours", with = "seconds")]
     pub max_duration: Duration,
+    /// A stop may take so long while the speech service still tells what it heard; at least 20 s.
+    #[serde(skip, default = "a_minute")]
+    pub longest_stop: Duration,
 }
 
 impl Settings {
@@ -32,6 +35,7 @@ impl Settings {
             room_name,
             speech: SpeechSettings::default(),
             max_duration: twelve_hours(),
+            longest_stop: a_minute(),
         }
     }
 }
@@ -84,6 +88,10 @@ pub struct VocabularyEntry {
     /// As said.
     #[serde(default)]
     pub pronunciations: Vec<String>,
+}
+
+fn a_minute() -> Duration {
+    Duration::from_secs(60)
 }
 
 fn twelve_hours() -> Duration {

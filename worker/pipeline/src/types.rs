@@ -104,8 +104,8 @@ pub enum Input<'a> {
     SpeechResult {
         /// Speech session id.
         id: &'a str,
-        /// The job, when there.
-        result: Option<&'a Value>,
+        /// What the service said of it.
+        result: SpeechResult<&'a Value>,
     },
     /// Answer to `Append`.
     Appended {
@@ -114,6 +114,8 @@ pub enum Input<'a> {
         /// The log's head, or why not.
         result: Result<Offset, AppendRefused>,
     },
+    /// Hand over to the next process on this machine at once: the spool has all that it needs, no speech session is heard out.
+    Leave,
     /// Drain.
     Stop {
         /// Reason of the `end` event; none = suspend: the next process goes on.
@@ -121,6 +123,28 @@ pub enum Input<'a> {
     },
     /// `wake_at` has come.
     Timer,
+}
+
+/// A speech service's answer to the question for a session's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpeechResult<T> {
+    /// The job, finished or not.
+    Job(T),
+    /// No such session (404): it has never been told anything, or remembers nothing.
+    Unknown,
+    /// No answer, or none that says something.
+    Unanswered,
+}
+
+impl<T> SpeechResult<T> {
+    /// The same, borrowed.
+    pub fn as_ref(&self) -> SpeechResult<&T> {
+        match self {
+            Self::Job(job) => SpeechResult::Job(job),
+            Self::Unknown => SpeechResult::Unknown,
+            Self::Unanswered => SpeechResult::Unanswered,
+        }
+    }
 }
 
 /// Why an event will never be appended.

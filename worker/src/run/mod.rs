@@ -17,7 +17,9 @@ use crate::shown::Shell;
 use crate::speech_http::{Created, SpeechApi};
 use crate::speech_socket::{Frame, SocketEvent};
 use crate::spool::Spool;
-use roomscribe_pipeline::{AppendRefused, Exit, Input, Pipeline, Report, Restored, Settings, SpeechState};
+use roomscribe_pipeline::{
+    AppendRefused, Exit, Input, Pipeline, Report, Restored, Settings, SpeechResult, SpeechState,
+};
 use roomscribe_transcript::{Appended, Event, Head, LogError, Offset, SessionId, WriterNote};
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
@@ -59,7 +61,7 @@ pub struct Session {
 /// Answers of tasks that this loop started.
 enum Answer {
     Created(u32, Created),
-    Result(String, Option<Value>),
+    Result(String, SpeechResult<Value>),
 }
 
 /// How an append ended: ticket, the note that went with it, the log's answer.
@@ -232,7 +234,9 @@ impl Loop {
     fn answer(&mut self, answer: Answer) {
         match answer {
             Answer::Created(request, created) => self.created(request, created),
-            Answer::Result(id, result) => self.give(Input::SpeechResult { id: &id, result: result.as_ref() }),
+            Answer::Result(id, result) => {
+                self.give(Input::SpeechResult { id: &id, result: result.as_ref() });
+            }
         }
     }
 
@@ -286,6 +290,10 @@ impl Loop {
             Order::Stop(reason) => {
                 self.session.registry.stop_accepting(&self.id);
                 self.give(Input::Stop { reason: Some(reason) });
+            }
+            Order::Leave => {
+                self.session.registry.stop_accepting(&self.id);
+                self.give(Input::Leave);
             }
             Order::Suspend => {
                 self.session.registry.stop_accepting(&self.id);

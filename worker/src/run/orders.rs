@@ -9,7 +9,9 @@ pub enum Order {
     Run,
     /// Go on, but say `draining`: a stop follows when the publisher has left.
     Drain,
-    /// Drain without an end: the next process goes on.
+    /// Hand over at once to the next process on this machine: it goes on from the spool.
+    Leave,
+    /// Drain without an end: the next process goes on, maybe without the spool.
     Suspend,
     /// Drain and append `end` with this reason.
     Stop(String),
@@ -20,8 +22,9 @@ impl Order {
         match self {
             Self::Run => 0,
             Self::Drain => 1,
-            Self::Suspend => 2,
-            Self::Stop(_) => 3,
+            Self::Leave => 2,
+            Self::Suspend => 3,
+            Self::Stop(_) => 4,
         }
     }
 }

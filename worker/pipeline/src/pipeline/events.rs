@@ -15,6 +15,8 @@ use std::time::Duration;
 const TRANSLATABLE: usize = 256;
 /// Open segments; more are never open, but their ids come from the network.
 const MAX_OPEN: usize = 64;
+/// Noise is shorter than this (1 s); what is longer may be an utterance whose final was on its way.
+const MAX_NOISE: u64 = 16_000;
 /// What a record carries of a stream's map.
 const NOTED_ENTRIES: usize = 48;
 
@@ -101,7 +103,7 @@ impl Pipeline {
     /// The end of a speech session: finals that never came are appended late, under names of their own; voice that the
     /// service did not hear is a gap.
     fn session_over(&mut self, over: Over, now: Duration) {
-        let Over { ordinal, own, readings, heard_to } = over;
+        let Over { ordinal, own, readings, heard_to, broken } = over;
         self.revisions.retain(|seg, _| !seg.0.starts_with(&format!("{ordinal}-")));
         for reading in readings {
             if let Some(reading) = self.only_new(reading, own) {
@@ -109,7 +111,11 @@ impl Pipeline {
                 self.append_final(seg, reading, None, now);
             }
         }
-        for (start, end) in self.ledger.owed_after_appends().voice_within(own.0.max(heard_to), own.1) {
+        // A breath or a click before a final of the same connection was heard and had no words.
+        let shown = if broken || heard_to.is_some() { own.0 } else { self.ledger.last_final_within(own) };
+        let is_noise = |range: &(u64, u64)| range.1 <= shown && range.1 - range.0 < MAX_NOISE;
+        let owed = self.ledger.owed_after_appends().voice_within(own.0.max(heard_to.unwrap_or(0)), own.1);
+        for (start, end) in owed.into_iter().filter(|range| !is_noise(range)) {
             self.gap(start, end, "SpeechResultLost");
         }
         self.ledger.end_session(ordinal, own, self.tickets);

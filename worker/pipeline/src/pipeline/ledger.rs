@@ -113,6 +113,11 @@ impl Ledger {
         owed.list().to_vec()
     }
 
+    /// Where the last final of this stretch ends; its beginning when there is none.
+    pub(super) fn last_final_within(&self, own: (u64, u64)) -> u64 {
+        self.finals.last_end_within(own.0, own.1).unwrap_or(own.0)
+    }
+
     /// True when it moved.
     pub(super) fn cover(&mut self, upto: u64) -> bool {
         let moved = upto > self.covered;
@@ -125,12 +130,13 @@ impl Ledger {
     pub(super) fn settled_upto(&self, acked: u64, quiet: bool) -> u64 {
         /// Silence is settled so long after it was acknowledged …
         const QUIET: u64 = 3 * 16_000;
-        /// … and voice so long: the longest utterance has 15 s.
-        const VOICE: u64 = 45 * 16_000;
+        /// … and voice so long: acknowledged is not transcribed, and a recogniser on a busy machine is behind by more than
+        /// the 15 s of the longest utterance.
+        const VOICE: u64 = 90 * 16_000;
         /// What is kept before voice.
         const PREROLL: u64 = 4_800;
-        /// Noise without a pause does not stop it for ever.
-        const LONGEST_VOICE: u64 = 60 * 16_000;
+        /// Noise without a pause does not stop it for ever: with `VOICE` less than the 120 s that are kept.
+        const LONGEST_VOICE: u64 = 25 * 16_000;
         let silent = match (quiet, self.owed.first_after(self.covered)) {
             (false, _) => self.covered,
             (true, Some((start, _))) => acked.saturating_sub(QUIET).min(start.saturating_sub(PREROLL)),

@@ -104,11 +104,13 @@ impl Pipeline {
             Input::SpeechClosed { connection, code, http_status } => {
                 let ledger = (&self.ledger.owed_after_appends(), self.ledger.covered_after_appends());
                 self.speech.closed(connection, code, http_status, now, ledger);
+                self.spool_state(now);
             }
             Input::SpeechResult { id, result } => self.speech.result(id, result, now),
             Input::Timer => {}
             Input::Appended { ticket, result } => self.appended(ticket, result, now),
             Input::Stop { reason } => self.stop(reason, now),
+            Input::Leave => self.leave(now),
         }
         self.settle(now);
     }

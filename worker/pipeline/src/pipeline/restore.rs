@@ -113,7 +113,7 @@ impl Pipeline {
             audio: AudioPath::new(found.resume),
             block: (0, BytesMut::new()),
             kept,
-            speech: Speech::new(found.ordinal, numbers, found.covered),
+            speech: Speech::new(found.ordinal, numbers, found.covered, now),
             ledger: Ledger::restored(found.covered, found.owed, finals),
             out: VecDeque::new(),
             heard: found.heard,
@@ -129,7 +129,8 @@ impl Pipeline {
             wall_ms_at_zero: wall_ms.saturating_sub(now.as_millis() as u64),
             media_zero_wall_ms: found.zero,
             is_noted: restored.note.as_ref().is_some_and(|note| note.media_zero_at.is_some()),
-            lost_samples: 0,
+            // A count over all processes of the session, as far back as the log's tail was read.
+            lost_samples: restored.gaps.iter().map(|(start, end)| (end.0 - start.0) * SAMPLES_PER_MS).sum(),
             last_status: "",
             report: Report::default(),
             shown_error: None,

@@ -110,6 +110,7 @@ impl Speech {
         };
         self.failures = if stable { 1 } else { self.failures + 1 };
         let lost = self.current.as_mut().is_none_or(|current| {
+            current.broken |= matches!(self.phase, Phase::Live { .. });
             current.resumes = if stable { 1 } else { current.resumes + 1 };
             let acked = current.stream.media_of(current.stream.acked);
             current.suspects = Ranges::from_list(&owed.voice_within(current.from, acked));

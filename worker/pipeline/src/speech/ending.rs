@@ -5,13 +5,18 @@ use super::{Session, Speech};
 use crate::gladia::message::Listing;
 use crate::ranges::Ranges;
 use crate::speech::told::{Over, Told};
-use crate::types::Output;
+use crate::types::{Output, SpeechResult};
 use crate::words::Reading;
 use serde_json::Value;
 use std::time::Duration;
 
-/// From `stop_recording` to the end of a session; measured: about a second.
+/// A service says something of its own at least so often between `stop_recording` and the end of a session; measured of
+/// Gladia: the whole takes about a second. A recogniser that is behind goes on telling.
 const DRAIN: Duration = Duration::from_secs(10);
+/// … but not for ever.
+const LONGEST_DRAIN: Duration = Duration::from_secs(120);
+/// A service that does not know a session says so more than once.
+const UNKNOWN_TRIES: u32 = 2;
 /// A result is `processing` for some seconds, and for as long as the service waits for a lost connection (about 30 s).
 pub(super) const RESULT: Duration = Duration::from_secs(100);
 const LONGEST_ASK: Duration = Duration::from_secs(8);
@@ -28,6 +33,8 @@ pub(super) struct Ending {
     give_up: Duration,
     /// Connecting again in order to hear the rest has been tried.
     came_back: bool,
+    /// Hearing it out ends by then, however much it says.
+    latest: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,7 +85,8 @@ impl Speech {
 
     fn push_ending(&mut self, session: Session, to: u64, phase: Phase, now: Duration) {
         let to = to.max(session.from);
-        self.ending.push(Ending { session, to, phase, give_up: now + RESULT, came_back: false });
+        let (give_up, latest) = (now + RESULT, now + LONGEST_DRAIN);
+        self.ending.push(Ending { session, to, phase, give_up, came_back: false, latest });
         if self.ending.len() > MAX_ENDING {
             self.over(0, None);
         }
@@ -115,6 +123,14 @@ impl Speech {
 
     pub(super) fn ending_on(&self, connection: u32) -> Option<usize> {
         self.ending.iter().position(|ending| ending.connection() == Some(connection))
+    }
+
+    /// It still tells: a slow one is not a dead one.
+    pub(super) fn ending_told(&mut self, index: usize, now: Duration) {
+        let ending = &mut self.ending[index];
+        if let Phase::Hearing { until, .. } = &mut ending.phase {
+            *until = (*until).max(now + DRAIN).min(ending.latest);
+        }
     }
 
     /// The service listed everything, or said that nothing follows.
@@ -155,14 +171,21 @@ impl Speech {
     }
 
     /// Answer to `FetchResult`.
-    pub(crate) fn result(&mut self, id: &str, job: Option<&Value>, now: Duration) {
+    pub(crate) fn result(&mut self, id: &str, answer: SpeechResult<&Value>, now: Duration) {
         let awaited = |ending: &Ending| {
             ending.session.id == id && matches!(ending.phase, Phase::Asking { at: None, .. })
         };
         let Some(index) = self.ending.iter().position(awaited) else { return };
-        let listing = job.and_then(|job| Listing::read(&job["result"]));
-        let done = job.is_some_and(|job| matches!(job["status"].as_str(), Some("done" | "error")));
         let ending = &mut self.ending[index];
+        let (done, listing) = match (answer, ending.phase) {
+            (SpeechResult::Job(job), _) => {
+                self.answered_at = now;
+                let done = matches!(job["status"].as_str(), Some("done" | "error"));
+                (done, Listing::read(&job["result"]))
+            }
+            (SpeechResult::Unknown, Phase::Asking { tries, .. }) => (tries >= UNKNOWN_TRIES, None),
+            _ => (false, None),
+        };
         if done || now >= ending.give_up {
             self.over(index, listing);
         } else if let Phase::Asking { tries, .. } = ending.phase {
@@ -184,11 +207,12 @@ impl Speech {
 
     fn over(&mut self, index: usize, listing: Option<Listing>) {
         let Ending { session, to, .. } = self.ending.remove(index);
-        let (readings, heard_to) =
-            listing.map_or_else(|| (Vec::new(), session.from), |listing| read(&session, &listing));
-        let (ordinal, own) = (session.ordinal, (session.from, to));
-        self.settling.push(session.into_state(Some(to)));
-        self.told.push_back(Told::Over(Over { ordinal, own, readings, heard_to }));
+        let heard = listing.map(|listing| read(&session, &listing));
+        let (ordinal, own, broken) = (session.ordinal, (session.from, to), session.broken);
+        self.settling.push(session.state(Some(to)));
+        let (readings, heard_to) = heard.unzip();
+        let readings = readings.unwrap_or_default();
+        self.told.push_back(Told::Over(Over { ordinal, own, readings, heard_to, broken }));
     }
 
     pub(super) fn ending_wake_at(&self) -> Option<Duration> {

@@ -8,6 +8,10 @@ use std::time::Duration;
 impl Speech {
     pub(crate) fn text(&mut self, connection: u32, text: &str, now: Duration) {
         let ending = self.ending_on(connection);
+        self.answered_at = now;
+        if let Some(index) = ending {
+            self.ending_told(index, now);
+        }
         let is_live = matches!(self.phase, Phase::Live { connection: live, .. } if live == connection);
         let (session, to) = match (ending, &mut self.current) {
             (Some(index), _) => {
@@ -25,6 +29,9 @@ impl Speech {
                     self.told.push_back(Told::Acked { media, quiet: !session.open_utterance });
                 }
             }
+            // A process that was killed early left no map of its stream: where these words stand is unknown, and the next
+            // session hears the audio again.
+            Message::Transcript { utterance, .. } if !session.stream.knows(utterance.start) => {}
             Message::Transcript { id, is_final, utterance } => {
                 session.open_utterance = !is_final;
                 self.told.push_back(Told::Heard(Box::new(Heard {

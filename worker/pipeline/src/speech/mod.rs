@@ -45,6 +45,8 @@ struct Session {
     /// Voice that had been acknowledged when a connection broke: its finals may be lost.
     suspects: Ranges,
     suspect_until: Option<Duration>,
+    /// A connection of it has broken once.
+    broken: bool,
     /// A final was lost.
     suspicious: bool,
     due_since: Option<Duration>,
@@ -55,13 +57,8 @@ struct Session {
 impl Session {
     fn restored(state: SessionState) -> Self {
         let stream = Stream::restored(state.map, state.acked);
-        let SessionState { ordinal, id, url, from, .. } = state;
-        Self { ordinal, id, url, stream, from, ..Self::default() }
-    }
-
-    fn into_state(self, to: Option<u64>) -> SessionState {
-        let Self { ordinal, id, url, stream, from, .. } = self;
-        SessionState { ordinal, id, url, acked: stream.acked, map: stream.map().to_vec(), from, to }
+        let SessionState { ordinal, id, url, from, broken, .. } = state;
+        Self { ordinal, id, url, stream, from, broken, ..Self::default() }
     }
 
     fn state(&self, to: Option<u64>) -> SessionState {
@@ -73,6 +70,7 @@ impl Session {
             map: self.stream.map().to_vec(),
             from: self.from,
             to,
+            broken: self.broken,
         }
     }
 }
@@ -100,13 +98,15 @@ pub(crate) struct Speech {
     stopping: bool,
     /// The request of `Phase::Creating` has not gone out yet.
     asking: bool,
+    /// When the service last said anything.
+    pub answered_at: Duration,
     pub out: VecDeque<Output>,
     pub told: VecDeque<Told>,
 }
 
 impl Speech {
     /// The next session has this ordinal plus one; requests and connections are counted from `numbers`.
-    pub(crate) fn new(ordinal: u32, numbers: u32, next: u64) -> Self {
+    pub(crate) fn new(ordinal: u32, numbers: u32, next: u64, now: Duration) -> Self {
         Self {
             phase: Phase::Idle,
             ordinal,
@@ -115,8 +115,8 @@ impl Speech {
             settling: Vec::new(),
             next,
             sent_on_connection: 0,
-            last_audio: Duration::ZERO,
-            last_sent: Duration::ZERO,
+            last_audio: now,
+            last_sent: now,
             silence_sent: false,
             send_at: None,
             failures: 0,
@@ -124,6 +124,7 @@ impl Speech {
             numbers,
             stopping: false,
             asking: false,
+            answered_at: now,
             out: VecDeque::new(),
             told: VecDeque::new(),
         }
@@ -145,7 +146,8 @@ impl Speech {
         now: Duration,
     ) {
         self.ordinal = self.ordinal.max(state.ordinal);
-        state.url = None;
+        // The log does not tell whether a connection broke.
+        (state.url, state.broken) = (None, true);
         let session = Session { stream: Stream::noted(notes), ..Session::restored(state) };
         self.ask_result(session, to, now);
     }

@@ -108,7 +108,9 @@ impl Speech {
         };
         let due =
             (old || current.suspicious) && (!current.open_utterance || now.saturating_sub(since) >= PATIENCE);
-        let idle = now.saturating_sub(self.last_audio) >= settings.speech.idle_close_after;
+        // A backlog that is still being sent is no idleness, however long ago it came.
+        let idle =
+            self.send_at.is_none() && now.saturating_sub(self.last_audio) >= settings.speech.idle_close_after;
         if due || idle {
             self.stop_current(now);
             if due && !idle {
@@ -154,12 +156,11 @@ impl Speech {
                     false => self.last_audio + SILENCE_AFTER,
                 };
                 let idle = self.last_audio + settings.speech.idle_close_after;
+                let sends = self.send_at.is_some();
+                let (silence, idle) = ((!sends).then_some(silence), (!sends).then_some(idle));
                 let age = current.begun + settings.speech.rollover_after;
                 let old = current.due_since.map_or(age, |since| since + PATIENCE);
-                [Some(silence), Some(idle), Some(old), self.send_at, current.suspect_until]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                [silence, idle, Some(old), self.send_at, current.suspect_until].into_iter().flatten().min()
             }
             _ => None,
         };

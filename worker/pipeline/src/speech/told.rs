@@ -51,6 +51,8 @@ pub(crate) struct Over {
     pub own: (u64, u64),
     /// All its utterances, as far as it told.
     pub readings: Vec<Reading>,
-    /// Before this media sample the service heard everything: voice without words was not speech.
-    pub heard_to: u64,
+    /// Before this media sample the service heard everything: voice without words was not speech. `None`: it did not say.
+    pub heard_to: Option<u64>,
+    /// A connection of it has broken: finals may have been lost with it.
+    pub broken: bool,
 }

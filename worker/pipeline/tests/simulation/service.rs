@@ -36,6 +36,8 @@ pub(crate) struct Faults {
     pub(crate) cuts: Vec<(u64, Option<u16>)>,
     /// Scripted (from, until): audio is taken, and nothing is answered.
     pub(crate) dumb: Option<(u64, u64)>,
+    /// ms; what it says of audio comes so much later: acknowledged at once, transcribed on a busy machine.
+    pub(crate) behind: u64,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +60,8 @@ pub(crate) struct Session {
     last_input: u64,
     stopping: bool,
     pub(crate) ended: Option<u64>,
+    /// The service was started again and remembers nothing.
+    forgotten: bool,
 }
 
 /// What a client sees, and when.
@@ -152,10 +156,10 @@ impl Service {
     /// `GET /v2/live/{id}`.
     pub(crate) fn get(&self, now: u64, id: &str) -> Option<Value> {
         let session = self.sessions.iter().find(|session| session.id == id)?;
-        if self.faults.no_results {
+        if self.faults.no_results || session.forgotten {
             return None;
         }
-        let done = session.ended.is_some_and(|ended| now >= ended + 2_500);
+        let done = session.ended.is_some_and(|ended| now >= ended + 2_500 + self.faults.behind);
         if !done {
             return Some(json!({"id": id, "status": "processing", "result": null}));
         }
@@ -167,7 +171,18 @@ impl Service {
         json!({"metadata": {"audio_duration": seconds}, "transcription": {"utterances": session.utterances}})
     }
 
+    /// The service's process ends, and another one begins.
+    pub(crate) fn start_again(&mut self, now: u64) {
+        self.tell(now, "a new process, which remembers nothing");
+        self.sent.clear();
+        for session in &mut self.sessions {
+            (session.forgotten, session.connection, session.ended) = (true, None, Some(now));
+        }
+    }
+
     fn send(&mut self, at: u64, connection: u32, message: Value) {
+        let at_once = matches!(message["type"].as_str(), Some("audio_chunk" | "stop_recording"));
+        let at = if at_once { at } else { at + self.faults.behind };
         self.sent.push((at, connection, Sent::Text(message.to_string())));
     }
 
@@ -181,6 +196,9 @@ impl Service {
                 self.end(now, index);
             }
             return self.sent.push((at, connection, Sent::Close { code: None, http: Some(http) }));
+        }
+        if self.sessions[index].forgotten {
+            return self.sent.push((at, connection, Sent::Close { code: None, http: Some(404) }));
         }
         self.sent.push((at, connection, Sent::Open));
         if self.sessions[index].ended.is_some() {
@@ -441,6 +459,7 @@ impl Service {
             self.send(at + 50, connection, json!({"type": "post_final_transcript", "data": result}));
         }
         self.send(at + 60, connection, json!({"type": "end_session"}));
-        self.sent.push((at + 70, connection, Sent::Close { code: Some(1000), http: None }));
+        let closed = at + 70 + self.faults.behind;
+        self.sent.push((closed, connection, Sent::Close { code: Some(1000), http: None }));
     }
 }

@@ -146,6 +146,52 @@ fn a_restart_in_mid_utterance_goes_on_from_the_spool() {
     assert!(world.posts >= 2 && gaps(&world).len() <= 1, "{:?}", gaps(&world));
 }
 
+/// A recogniser on a busy machine, 45 s behind when the meeting ends.
+#[test]
+fn a_stop_hears_out_a_service_that_is_behind() {
+    let mut plan = story(60_000, &[(1_000, 8_000), (10_000, 30_000), (32_000, 55_000)]);
+    plan.faults.behind = 45_000;
+    let (world, verdict) = must_hold(plan);
+    assert_eq!((verdict.finals, verdict.in_gaps, gaps(&world).len()), (verdict.words, 0, 0));
+}
+
+#[test]
+fn a_service_that_is_behind_for_longer_than_a_stop_may_take_is_cut_and_the_rest_called_lost() {
+    let mut plan = story(60_000, &[(1_000, 8_000), (10_000, 30_000), (32_000, 55_000)]);
+    (plan.faults.behind, plan.longest_stop) = (90_000, 40_000);
+    let (world, verdict) = must_hold(plan);
+    assert!(verdict.in_gaps > 0, "{verdict:?}");
+    assert!(world.done_at - world.stopped_at <= 42_000, "{} ms", world.done_at - world.stopped_at);
+}
+
+/// The recogniser is one process with the worker: who has heard the audio is gone with what it heard.
+#[test]
+fn a_restart_together_with_a_service_that_is_behind_hears_the_spool_again() {
+    for how in [Crash::Machine, Crash::Leave] {
+        let mut plan = story(140_000, &[(1_000, 8_000), (10_000, 90_000), (92_000, 120_000)]);
+        plan.faults.behind = 60_000;
+        plan.longest_stop = 120_000;
+        plan.crashes = vec![(80_000, how)];
+        let (world, verdict) = must_hold(plan);
+        assert_eq!((verdict.finals, verdict.in_gaps), (verdict.words, 0), "{how:?}");
+        assert!(gaps(&world).iter().all(|gap| gap.reason != "SpeechResultLost"), "{:?}", gaps(&world));
+    }
+}
+
+/// A breath before the first word, which no recogniser has words for.
+#[test]
+fn a_restart_calls_no_noise_lost_that_a_later_final_shows_was_heard() {
+    for how in [Crash::Machine, Crash::Leave] {
+        let mut plan = story(40_000, &[(1_000, 8_000), (10_000, 30_000)]);
+        plan.clicks = vec![200, 450, 8_500, 8_750];
+        plan.crashes = vec![(20_000, how)];
+        let (world, verdict) = must_hold(plan);
+        assert_eq!((verdict.finals, verdict.in_gaps), (verdict.words, 0), "{how:?}");
+        assert!(gaps(&world).iter().all(|gap| gap.reason != "SpeechResultLost"), "{:?}", gaps(&world));
+        assert!(world.done_at - world.stopped_at <= 5_000, "{} ms", world.done_at - world.stopped_at);
+    }
+}
+
 #[test]
 fn after_the_loss_of_the_pod_finals_are_fetched_and_the_rest_is_one_gap() {
     let mut plan = story(90_000, &[(1_000, 8_000), (10_000, 18_000), (21_000, 32_000), (60_000, 80_000)]);

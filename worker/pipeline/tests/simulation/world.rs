@@ -4,7 +4,7 @@ use crate::meeting::{self, Door, Trouble};
 use crate::service::{Faults, Sent, Service};
 use crate::store::{Log, Spool};
 use fastrand::Rng;
-use roomscribe_pipeline::{Exit, Input, Output, Pipeline, Restored, Settings};
+use roomscribe_pipeline::{Exit, Input, Output, Pipeline, Restored, Settings, SpeechResult};
 use roomscribe_transcript::{Event, Generation, Offset, SessionId, WriterNote};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -25,11 +25,15 @@ pub(crate) struct Plan {
     pub(crate) crashes: Vec<(u64, Crash)>,
     pub(crate) rollover: u64,
     pub(crate) idle_close: u64,
+    /// ms; how long a stop may take while the service still tells.
+    pub(crate) longest_stop: u64,
     pub(crate) translate: bool,
     /// Longest delay of the log's answers, ms.
     pub(crate) slow_log: u64,
     /// Scripted: where words are spoken, in ms; all over the meeting when empty.
     pub(crate) voice: Vec<(u64, u64)>,
+    /// Scripted: clicks in the silence (ms), voice by their level and no words.
+    pub(crate) clicks: Vec<u64>,
     /// Scripted: (time, what).
     pub(crate) trouble: Option<(u64, Trouble)>,
 }
@@ -42,6 +46,10 @@ pub(crate) enum Crash {
     Pod,
     /// The process lives; the pipeline is rebuilt.
     Panic,
+    /// Worker and speech service are one process, as with an embedded recogniser. The spool survives.
+    Machine,
+    /// The same, but the worker is asked to leave.
+    Leave,
 }
 
 enum Answer {
@@ -88,6 +96,9 @@ pub(crate) struct World {
     pub(crate) done_at: u64,
     pub(crate) timers: u32,
     wake: Option<u64>,
+    /// It was asked to leave, and it has left.
+    leaving: bool,
+    left: bool,
     pub(crate) exit: Option<Exit>,
     pub(crate) story: Vec<String>,
 }
@@ -99,6 +110,7 @@ impl World {
         let mut settings = Settings::new(session, Generation(1), "room".to_owned());
         settings.speech.rollover_after = Duration::from_millis(plan.rollover);
         settings.speech.idle_close_after = Duration::from_millis(plan.idle_close);
+        settings.longest_stop = Duration::from_millis(plan.longest_stop);
         if plan.translate {
             settings.speech.translate_to = vec!["fr".to_owned()];
         }
@@ -130,6 +142,8 @@ impl World {
             done_at: 0,
             timers: 0,
             wake: None,
+            leaving: false,
+            left: false,
             exit: None,
             story: Vec::new(),
         }
@@ -143,6 +157,9 @@ impl World {
         if !self.plan.voice.is_empty() {
             sounds = meeting::voice(&self.plan.voice, self.plan.meeting_ms);
         }
+        for at in &self.plan.clicks {
+            sounds[(at / meeting::FRAME_MS) as usize] = 3;
+        }
         let door = meeting::publish(&mut self.rng.fork(), &sounds, self.plan.door_faults, self.plan.trouble);
         let mut door: VecDeque<_> = door.into();
         let last = door.back().map_or(0, |(at, _)| *at);
@@ -151,7 +168,10 @@ impl World {
         self.boot(Restored::default());
         let mut stopped = false;
         while self.exit.is_none() {
-            assert!(self.now < stop_at + LONGEST_STOP + 20_000, "the session does not end");
+            assert!(
+                self.now < stop_at + LONGEST_STOP.max(self.plan.longest_stop) + 20_000,
+                "the session does not end"
+            );
             if crashes.front().is_some_and(|(at, _)| *at <= self.now) {
                 let (_, how) = crashes.pop_front().unwrap();
                 self.crash(how);
@@ -164,6 +184,9 @@ impl World {
                 self.door(event, &frames);
             }
             self.deliver();
+            if std::mem::take(&mut self.left) {
+                self.crash(Crash::Machine);
+            }
             if !stopped && self.now >= stop_at && self.pipeline.is_some() && crashes.is_empty() {
                 stopped = true;
                 self.stopped_at = self.now;
@@ -220,10 +243,17 @@ impl World {
     }
 
     fn crash(&mut self, how: Crash) {
+        if how == Crash::Leave && self.pipeline.is_some() {
+            self.leaving = true;
+            return self.give(Input::Leave);
+        }
         if self.pipeline.take().is_none() {
             return;
         }
         self.tell(&format!("the worker crashes: {how:?}"));
+        if how == Crash::Machine {
+            self.service.start_again(self.now);
+        }
         for connection in std::mem::take(&mut self.open) {
             self.to_service.push_back((self.now, connection, Frame::Gone));
         }
@@ -353,7 +383,10 @@ impl World {
                 let retry_after = retry.map(Duration::from_secs);
                 self.give(Input::SpeechRefused { request, status, retry_after, detail: String::new() });
             }
-            Answer::Result { id, job } => self.give(Input::SpeechResult { id: &id, result: job.as_ref() }),
+            Answer::Result { id, job } => {
+                let result = job.as_ref().map_or(SpeechResult::Unknown, SpeechResult::Job);
+                self.give(Input::SpeechResult { id: &id, result });
+            }
         }
     }
 
@@ -428,6 +461,7 @@ impl World {
                 self.spool.cover(upto);
             }
             Output::SpoolState(state) => self.spool.state = Some(state),
+            Output::Done(Exit::Suspended) if std::mem::take(&mut self.leaving) => self.left = true,
             Output::Done(exit) => (self.exit, self.done_at) = (Some(exit), self.now),
         }
     }
