@@ -5,7 +5,7 @@ export ROOMSCRIBE_CACHE CARGO_TARGET_DIR
 STAGE := tests/tools/stage.sh
 NEED := tests/tools/need.sh
 # The same in every stage, or the gateway is built twice; the laptop's program is built without.
-CLUSTER := --features roomscribe-gateway/cluster,roomscribe-transcript/nats
+CLUSTER := --features roomscribe-gateway/cluster,roomscribe-transcript/nats,roomscribe-worker/nats
 # Where need.sh puts it; the tests start their own.
 NATS_SERVER_BIN ?= $(ROOMSCRIBE_CACHE)/nats-server-2.15.1/nats-server
 export NATS_SERVER_BIN

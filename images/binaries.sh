@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 profile=${PROFILE:-release}
-set -- $(for role in "$@"; do echo "-p roomscribe-$role"; [ "$role" != gateway ] || echo "--features roomscribe-gateway/cluster"; done)
+set -- $(for role in "$@"; do echo "-p roomscribe-$role"; case $role in gateway) echo "--features roomscribe-gateway/cluster" ;; worker) echo "--features roomscribe-worker/nats" ;; esac; done)
 build=build
 if [ "$profile" = release ]; then
     tests/tools/need.sh cargo cc cargo-auditable >&2

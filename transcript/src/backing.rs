@@ -51,6 +51,15 @@ impl Log {
         Ok(Self::Nats(Arc::new(NatsLog::connect(settings).await?)))
     }
 
+    /// Other processes read and write it too: it is in NATS.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Memory(_) | Self::File(_) => false,
+            #[cfg(feature = "nats")]
+            Self::Nats(_) => true,
+        }
+    }
+
     /// Counts for metrics.
     pub fn counters(&self) -> LogCounters {
         dispatch!(self, log => log.counters())

@@ -30,9 +30,21 @@ pub struct Args {
     /// Health, metrics, status, and the owner's stop.
     #[arg(long, env = "METRICS_LISTEN", default_value = "[::]:9090", value_name = "ADDRESS")]
     pub metrics_listen: SocketAddr,
-    /// Transcript log and spool.
+    /// Spool; and, without NATS_URL, the transcript log.
     #[arg(long, env = "DATA_DIR", value_name = "FOLDER")]
     pub data_dir: PathBuf,
+    /// The transcript log in NATS JetStream: nats://HOST:4222, several separated by commas.
+    #[arg(long, env = "NATS_URL", hide_env_values = true, default_value = "", value_name = "URL")]
+    pub nats_url: String,
+    /// Credentials file for NATS.
+    #[arg(long, env = "NATS_CREDS", value_name = "FILE")]
+    pub nats_creds: Option<PathBuf>,
+    /// Copies of the log, when this process is the one that makes the stream.
+    #[arg(long, env = "NATS_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5), value_name = "COUNT")]
+    pub nats_replicas: u8,
+    /// Days that NATS keeps a transcript, when this process is the one that makes the stream.
+    #[arg(long, env = "RETENTION_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..), value_name = "DAYS")]
+    pub retention_days: u16,
     /// RTMPS: certificate chain, a PEM file; looked at once a minute, so that a renewed one needs no restart.
     #[arg(long, env = "TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<OsString>,

@@ -26,6 +26,7 @@ mod socket;
 pub mod speech_http;
 pub mod speech_socket;
 pub mod spool;
+pub mod storage;
 pub mod tls;
 mod tls_problem;
 

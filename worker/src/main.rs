@@ -2,8 +2,7 @@
 
 use roomscribe_pipeline::stream_key::SessionSecret;
 use roomscribe_pipeline::{Exit, Report};
-use roomscribe_transcript::file::FileLog;
-use roomscribe_transcript::{Log, discreet};
+use roomscribe_transcript::discreet;
 use roomscribe_worker::config::{Args, ConfigError, SessionFile};
 use roomscribe_worker::connection::ConnectionSettings;
 use roomscribe_worker::metrics::Metrics;
@@ -13,11 +12,10 @@ use roomscribe_worker::run::{self, Order, Orders, Session};
 use roomscribe_worker::speech_http::SpeechApi;
 use roomscribe_worker::spool::Spool;
 use roomscribe_worker::tls::Tls;
-use roomscribe_worker::{admin, clock, door, listen};
+use roomscribe_worker::{admin, clock, door, listen, storage};
 use std::net::SocketAddr;
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -157,18 +155,15 @@ async fn assemble(
     report: watch::Sender<Report>,
     orders: watch::Receiver<Order>,
 ) -> Result<Session, Failure> {
-    let data_dir = |error: &dyn std::fmt::Display| {
-        let path = args.data_dir.display();
-        (UNAVAILABLE, format!("DATA_DIR: {path}: {error}; choose a folder that can be written and has space"))
-    };
-    let log = Log::File(Arc::new(FileLog::open(&args.data_dir).map_err(|error| data_dir(&error))?));
+    let log = storage::open(args).await.map_err(|error| (UNAVAILABLE, error))?;
     let Started { file, secret, speech, .. } = started;
     let lowest_attempt = file.lowest_attempt.unwrap_or(file.settings.generation.0);
     let mut settings = file.settings;
     settings.longest_stop = Duration::from_secs(args.grace_seconds).saturating_sub(EXIT_RESERVE);
-    let head = log.open(&settings.session).await.map_err(|error| data_dir(&error))?;
+    let head = log.open(&settings.session).await;
+    let head = head.map_err(|error| (UNAVAILABLE, storage::failed(args, &error)))?;
     let spool = Spool::open(&args.data_dir.join("sessions").join(settings.session.as_str()).join("spool"))
-        .map_err(|error| data_dir(&error))?;
+        .map_err(|error| (UNAVAILABLE, storage::folder(args, &error)))?;
     Ok(Session {
         ingest: registry.open(settings.session.clone(), secret, lowest_attempt),
         registry: registry.clone(),

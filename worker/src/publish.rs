@@ -21,15 +21,26 @@ pub enum Trouble {
     Full,
     /// Any other error of the disk.
     Failed,
+    /// NATS has no room.
+    NatsFull,
+    /// NATS is away: what was recognised waits.
+    NatsAway,
 }
 
 impl Trouble {
     /// CamelCase, for `/status`.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Full => "StorageFull",
+            Self::Full | Self::NatsFull => "StorageFull",
             Self::Failed => "StorageFailed",
+            Self::NatsAway => "NatsUnreachable",
         }
+    }
+
+    /// No new publisher is taken: its words would have nowhere to go. A NATS that is away is mostly back in a moment,
+    /// and a refused publisher would cost its egress.
+    pub fn holds(self) -> bool {
+        self != Self::NatsAway
     }
 
     /// For people: what to do.
@@ -40,6 +51,12 @@ impl Trouble {
             }
             Self::Failed => {
                 "DATA_DIR cannot be written: mend the disk; new publishers are refused until then, the live one is kept"
+            }
+            Self::NatsFull => {
+                "NATS has no room: give its disk or its JetStream limits more; new publishers are refused until then, the live one is kept"
+            }
+            Self::NatsAway => {
+                "NATS (NATS_URL) cannot be reached: what is said is kept and stored when it is back"
             }
         }
     }
@@ -103,20 +120,42 @@ impl Writer {
                     (expected_head, moves) = (*head, moves + 1);
                     continue;
                 }
+                // The log was lost with its storage. The meeting goes on in a new one, whose epoch says so.
+                LogError::NoSession if moves < MAX_MOVES => {
+                    self.count("lost");
+                    tracing::error!(session = %self.session, "the transcript's log is gone; what is said from now on begins a new one");
+                    (expected_head, moves) = (self.begin(expected_head).await, moves + 1);
+                    continue;
+                }
+                LogError::Full if self.in_nats() => Trouble::NatsFull,
                 LogError::Full => Trouble::Full,
+                LogError::Nats { .. } => Trouble::NatsAway,
                 LogError::Io(error) => error.kind().into(),
                 _ => {
                     self.count("refused");
                     return Err(error);
                 }
             };
-            self.count(if trouble == Trouble::Full { "disk_full" } else { "io" });
+            self.count(match trouble {
+                Trouble::Full | Trouble::NatsFull => "disk_full",
+                Trouble::Failed => "io",
+                Trouble::NatsAway => "nats",
+            });
             if self.tell(Some(trouble)) {
-                tracing::error!(session = %self.session, %error, "cannot append to the transcript: free or mend DATA_DIR; trying on");
+                tracing::error!(session = %self.session, %error, mend = trouble.message(), "cannot append to the transcript; trying on");
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// The head of a log begun anew, or `head` when that cannot be done yet.
+    async fn begin(&self, head: Offset) -> Offset {
+        self.log.open(&self.session).await.map_or(head, |begun| begun.head)
+    }
+
+    fn in_nats(&self) -> bool {
+        self.log.is_shared()
     }
 
     /// Records after `after`; empty when there are no more.

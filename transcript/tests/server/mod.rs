@@ -6,6 +6,7 @@ use roomscribe_transcript::nats::NatsSettings;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// One nats-server with JetStream.
@@ -116,8 +117,12 @@ fn program() -> PathBuf {
     path.map(PathBuf::from).expect("NATS_SERVER_BIN is not set: run `make unit`, or set it to a nats-server (tests/tools/need.sh nats-server)")
 }
 
+/// A free TCP port of loopback, below the range that clients take theirs from, and given to nobody else of this run.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 12_000 + (std::process::id() % 80) as u16 * 100;
+    let mut ports = std::iter::repeat_with(|| base + NEXT.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).unwrap()
 }
 
 pub(crate) fn settings(url: String) -> NatsSettings {
@@ -127,4 +132,28 @@ pub(crate) fn settings(url: String) -> NatsSettings {
 
 pub(crate) async fn log(server: &NatsServer) -> Log {
     Log::nats(settings(server.url())).await.unwrap()
+}
+
+/// As an operator of NATS does it: the command-line tool's `nats stream rm`, spoken by hand.
+pub(crate) async fn delete_stream(server: &NatsServer) {
+    request(server, "$JS.API.STREAM.DELETE.ROOMSCRIBE", "").await;
+}
+
+/// One request in NATS' own text protocol; the answer's payload.
+pub(crate) async fn request(server: &NatsServer, subject: &str, payload: &str) -> String {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).await.unwrap();
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read).lines();
+    let said = format!(
+        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{payload}\r\n",
+        payload.len()
+    );
+    write.write_all(said.as_bytes()).await.unwrap();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.starts_with("MSG answer") {
+            return lines.next_line().await.unwrap().unwrap();
+        }
+    }
+    panic!("no answer to {subject}: {}", server.said());
 }

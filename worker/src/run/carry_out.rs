@@ -114,7 +114,7 @@ impl Loop {
         let storage = trouble.or(log_trouble);
         if storage != self.shell.storage {
             self.shell.storage = storage;
-            self.session.registry.hold(&self.id, storage.is_some());
+            self.session.registry.hold(&self.id, storage.is_some_and(Trouble::holds));
         }
     }
 }

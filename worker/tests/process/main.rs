@@ -8,6 +8,11 @@ mod disk;
 mod drain;
 mod exit;
 mod faults;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "nats")]
+#[path = "../../../transcript/tests/server/mod.rs"]
+mod nats_server;
 mod publisher;
 mod publishers;
 mod rtmps;
