@@ -78,8 +78,8 @@ chart: cluster-build ## the Helm chart: lint, renderings, schema, and every obje
 
 # Go's collector has memory to spare here and no CPU.
 api-server: cluster-build ## the operator and the gateway on a real API server and etcd
-	@$(NEED) cargo cc openssl unshare
-	@cargo build --locked -p roomscribe-operator
+	@$(NEED) cargo cc openssl unshare python3 pip nats-server
+	@cargo build --locked -p roomscribe-operator -p roomscribe-gateway --features roomscribe-gateway/cluster
 	@GOGC=300 $(STAGE) "real API server" cargo test --locked -p roomscribe-cluster
 
 operator-up: cluster-build ## API server, simulated LiveKit, played kubelet and the operator, to play with; prints KUBECONFIG

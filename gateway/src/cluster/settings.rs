@@ -5,19 +5,27 @@ use crate::config::Secret;
 use crate::sessions::CreateSession;
 use clap::Parser;
 use roomscribe_crds::stream_key::InstallKey;
+use roomscribe_transcript::nats::NatsSettings;
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tracing_subscriber::EnvFilter;
 
 /// An API key shorter than this can be guessed.
 const API_KEY_BYTES: usize = 16;
 /// RFC 7518 §3.2.
 const JWT_SECRET_BYTES: usize = 32;
 
+/// As images are built (`images/pack.sh`), with the commit.
+const VERSION: &str = match option_env!("ROOMSCRIBE_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// People's door to the TranscriptionSessions of a cluster: HTTP API, live transcripts, captions, one page.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "roomscribe-gateway", version, about)]
+#[command(name = "roomscribe-gateway", version = VERSION, about)]
 pub struct Args {
     /// HTTP API, WebSockets and page; [::] is every address, IPv4 and IPv6, whichever of them the kernel has.
     #[arg(long, env = "HTTP_LISTEN", default_value = "[::]:8080", value_name = "ADDRESS")]
@@ -40,10 +48,10 @@ pub struct Args {
     /// Credentials file for NATS.
     #[arg(long, env = "NATS_CREDS", value_name = "FILE")]
     pub nats_creds: Option<PathBuf>,
-    /// Copies of the transcript log, when this process is the first to make it.
+    /// Copies of the transcript log: an existing one is changed to this.
     #[arg(long, env = "NATS_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5), value_name = "COUNT")]
     pub nats_replicas: u8,
-    /// Days that transcripts are kept.
+    /// Days that transcripts are kept; an existing log is changed to this.
     #[arg(long, env = "RETENTION_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500), value_name = "DAYS")]
     pub retention_days: u32,
     /// Keys of backends, separated by commas; each may do everything.
@@ -200,6 +208,44 @@ impl Args {
         }
     }
 
+    /// Where the transcript log is.
+    ///
+    /// # Errors
+    /// It is not set, is no URL of NATS, or the credentials file cannot be read.
+    pub fn nats(&self) -> Result<NatsSettings, SettingError> {
+        let url = self.nats_url.trim();
+        if !url.split(',').all(is_nats) {
+            let what = if url.is_empty() {
+                "is not set: in a cluster the transcript log is NATS JetStream"
+            } else {
+                "no URL of NATS"
+            };
+            return Err(SettingError::new("NATS_URL", format!("{what}; give nats://HOST:4222")));
+        }
+        if let Some(path) = &self.nats_creds {
+            let wrong = |error| {
+                format!("{}: {error}; mount the Secret with the credentials file there", path.display())
+            };
+            std::fs::read(path).map_err(|error| SettingError::new("NATS_CREDS", wrong(error)))?;
+        }
+        Ok(NatsSettings {
+            url: url.to_owned(),
+            creds: self.nats_creds.clone(),
+            prefix: "roomscribe".to_owned(),
+            replicas: self.nats_replicas,
+            retention: self.retention(),
+        })
+    }
+
+    /// The log filter; what libraries dump is never shown, whatever it says ([`roomscribe_transcript::discreet`]).
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn filter(&self) -> Result<EnvFilter, SettingError> {
+        let wrong = |error| format!("{error}; give a filter such as info or roomscribe_gateway=debug");
+        EnvFilter::try_new(&self.log).map_err(|error| SettingError::new("RUST_LOG", wrong(error)))
+    }
+
     /// How long transcripts are kept.
     pub fn retention(&self) -> Duration {
         Duration::from_secs(u64::from(self.retention_days) * 24 * 3600)
@@ -227,6 +273,13 @@ impl Args {
     }
 }
 
+/// `host`, `nats://host:4222` or `tls://…`; what it says of a wrong one never quotes it, because passwords may stand in it.
+fn is_nats(url: &str) -> bool {
+    let (scheme, rest) = url.trim().split_once("://").unwrap_or_else(|| ("nats", url.trim()));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    matches!(scheme, "nats" | "tls") && !host.is_empty() && !host.contains(char::is_whitespace)
+}
+
 /// The file's text, where a file is given.
 fn either(setting: &'static str, file: Option<&Path>, text: &str) -> Result<String, SettingError> {
     let Some(path) = file else { return Ok(text.trim().to_owned()) };
@@ -249,46 +302,4 @@ fn one_line(error: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args(flags: &[&str]) -> Args {
-        Args::try_parse_from(["gateway"].iter().chain(flags)).unwrap()
-    }
-
-    #[test]
-    fn a_gateway_without_keys_or_with_ones_that_can_be_guessed_does_not_start() {
-        assert_eq!(args(&[]).auth().unwrap_err().setting, "ROOMSCRIBE_API_KEY");
-        assert_eq!(args(&["--api-key", "short"]).auth().unwrap_err().setting, "ROOMSCRIBE_API_KEY");
-        assert_eq!(args(&["--jwt-secret", "short"]).auth().unwrap_err().setting, "ROOMSCRIBE_JWT_SECRET");
-        assert_eq!(args(&["--jwks-url", "https://h"]).auth().unwrap_err().setting, "ROOMSCRIBE_API_KEY");
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("keys");
-        std::fs::write(&file, "0123456789abcdef\nfedcba9876543210\n").unwrap();
-        let crate::Auth::Required { api_keys, jwt_secret } =
-            args(&["--api-key-file", file.to_str().unwrap()]).auth().unwrap()
-        else {
-            unreachable!("a key is set")
-        };
-        assert_eq!((api_keys.len(), jwt_secret), (2, None));
-    }
-
-    #[test]
-    fn defaults_that_no_request_could_have_are_refused_by_field() {
-        let said = |json: &str| args(&["--session-defaults", json]).defaults().unwrap_err().detail;
-        assert!(said(r#"{"colour": 1}"#).contains("colour"));
-        assert!(said(r#"{"roomName": "a"}"#).contains("roomName"));
-        assert!(said(r#"{"limits": {"maxDurationSeconds": 0}}"#).contains("/limits/maxDurationSeconds"));
-        assert!(said("[]").contains("no JSON object"));
-        assert_eq!(
-            args(&["--session-defaults", r#"{"worker": {"disruption": "Never"}}"#]).defaults().unwrap().len(),
-            1
-        );
-    }
-
-    #[test]
-    fn sessions_are_created_in_the_first_namespace_and_each_is_watched_once() {
-        assert_eq!(args(&["--gateway-namespaces", "b, a,b,"]).namespaces(), ["b", "a"]);
-        assert_eq!(args(&["--namespace", "own"]).namespaces(), ["own"]);
-    }
-}
+mod tests;

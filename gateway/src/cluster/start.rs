@@ -8,14 +8,63 @@ use crate::{Config, KeySet, Sessions, app};
 use anyhow::Context;
 use kube::Client;
 use roomscribe_transcript::Log;
+use roomscribe_transcript::nats::{NatsLog, NatsSettings};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a start waits for the API server; NATS has its own wait, as long.
+const API_WAIT: Duration = Duration::from_secs(20);
+/// For one answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+const RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs until `stop`, then lets viewers go elsewhere.
+///
+/// # Errors
+/// [`SettingError`] for a setting that is wrong; otherwise something that it needs was not there in time.
+pub async fn run(args: Args, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+    let (config, nats) = (config(&args)?, args.nats()?);
+    let place =
+        Place { namespaces: args.namespaces(), install: args.install()?, retention: args.retention() };
+    // NATS' TLS takes it too.
+    let client = client().await?;
+    let (log, ()) = tokio::try_join!(log(nats), answers(&client))?;
+    serve(&args, config, place, log, client, stop).await
+}
+
+/// The log in NATS, with this process' replicas and retention: workers of an older installation have the former ones.
+async fn log(settings: NatsSettings) -> anyhow::Result<Log> {
+    let nats = NatsLog::connect(settings).await?;
+    if let Err(error) = nats.update_stream().await {
+        tracing::warn!(%error, "the transcript log keeps its replicas and retention; whoever runs NATS must look");
+    }
+    Ok(Log::Nats(Arc::new(nats)))
+}
+
+/// Waits for the API server.
+async fn answers(client: &Client) -> anyhow::Result<()> {
+    let deadline = Instant::now() + API_WAIT;
+    loop {
+        let why = match timeout(ANSWER_WAIT, client.apiserver_version()).await {
+            Ok(Ok(_)) => return Ok(()),
+            // It is there; what this gateway may not do, `/readyz` says.
+            Ok(Err(kube::Error::Api(status))) if status.code < 500 => return Ok(()),
+            Ok(Err(error)) => format!("{:#}", anyhow::Error::from(error)),
+            Err(_) => "no answer".to_owned(),
+        };
+        if Instant::now() + RETRY_WAIT >= deadline {
+            anyhow::bail!("the Kubernetes API: {why}: whoever runs the cluster must look at it");
+        }
+        sleep(RETRY_WAIT).await;
+    }
+}
+
+/// The same over a log and an API server of the caller's.
 ///
 /// # Errors
 /// When something that it needs cannot be had: the message says which setting to mend.
@@ -65,12 +114,6 @@ pub fn config(args: &Args) -> Result<Config, SettingError> {
     config.drain = Duration::from_secs(args.drain_seconds);
     // Behind an Ingress everybody has its address.
     config.limits.viewers_per_ip = config.limits.viewers;
-    if args.nats_url.trim().is_empty() {
-        return Err(SettingError::new(
-            "NATS_URL",
-            "is not set: in a cluster the transcript log is NATS JetStream, give nats://HOST:4222",
-        ));
-    }
     Ok(config)
 }
 

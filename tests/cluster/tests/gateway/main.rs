@@ -8,8 +8,11 @@
 
 mod ends;
 mod names;
+#[path = "../../../../transcript/tests/server/mod.rs"]
+mod nats_server;
 mod outage;
 mod process;
+mod processes;
 mod refused;
 mod rights;
 mod rolling;

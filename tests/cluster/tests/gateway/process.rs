@@ -79,10 +79,3 @@ async fn a_process_that_is_asked_to_end_says_so_first_and_sends_its_viewers_to_t
     assert_eq!(seen.offsets, [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(seen.closes, [1001, 1000]);
 }
-
-#[test]
-fn without_nats_a_cluster_has_no_transcripts_and_the_setting_says_so() {
-    let args = Args::parse_from(["gateway", "--api-key", KEY]);
-    let error = start::config(&args).unwrap_err();
-    assert_eq!(error.setting, "NATS_URL");
-}
