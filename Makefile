@@ -13,7 +13,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test images cluster cluster-down node-test cluster-e2e cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak generate fixtures sizes screenshots
+.PHONY: help demo test images cluster cluster-down node-test cluster-e2e cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak soak-nats generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,6 +128,10 @@ fuzz: ## every fuzz target for T seconds each (T=60)
 soak: ## the decisions through random crashes and faults (SEED=1 POINTS=100000)
 	@$(NEED) cargo cc
 	@tests/tools/soak.sh $(or $(SEED),1) $(or $(POINTS),100000)
+
+soak-nats: ## the log in NATS through random kills, freezes and cuts (SEED=1 POINTS=100 RUNS=1; NODES=3: a cluster)
+	@$(NEED) cargo cc python3 pip nats-server
+	@NATS_SEED=$(or $(SEED),1) NATS_POINTS=$(or $(POINTS),100) NATS_RUNS=$(or $(RUNS),1) NATS_NODES=$(or $(NODES),1) cargo test --locked -p roomscribe-transcript --features nats --test nats_chaos -- --nocapture
 
 generate: ## write what is made from the code: the CRD's YAML, docs/conditions.md, the chart's CRD and README
 	@$(NEED) python3 pip

@@ -16,12 +16,15 @@ use tokio::time::{Instant, sleep};
 pub const CONNECT_WAIT: Duration = Duration::from_secs(20);
 /// For an answer of NATS; also for an acknowledgement.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// For an answer once the connection is there again: its question may have waited for that.
+const LATE_ANSWER_WAIT: Duration = Duration::from_millis(250);
 /// Between two attempts at the start, and at most between two attempts to connect again.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 /// Messages of one subscription that wait to be looked at; the next ones are dropped, which is noticed as a gap.
 const WAITING_MESSAGES_MAX: usize = 1024;
 
 const LOOK: &str = "check that it runs and can be reached from here";
+const START: &str = "start nats-server with -js, and let this account use it";
 
 /// The connection, the names, and what changed under us.
 #[derive(Debug)]
@@ -39,8 +42,8 @@ pub(super) struct Conn {
 impl Conn {
     pub(super) async fn open(settings: NatsSettings, writer: String) -> Result<Self, LogError> {
         let doubts = watch::Sender::new(0);
-        let options = options(&settings, doubts.clone()).await?;
         let addresses = addresses(&settings)?;
+        let options = with_user(options(&settings, doubts.clone()).await?, &addresses);
         let deadline = Instant::now() + CONNECT_WAIT;
         let client = loop {
             let error = match options.clone().connect(addresses.clone()).await {
@@ -82,6 +85,20 @@ impl Conn {
         self.client.connection_state() == State::Connected
     }
 
+    /// What `work` gives. An answer that was under way when the connection was lost never comes: it is not waited for.
+    pub(super) async fn answered<T>(&self, work: impl Future<Output = T>) -> Result<T, LogError> {
+        let mut doubts = self.doubts.subscribe();
+        let lost = async {
+            let _ = doubts.changed().await;
+            sleep(LATE_ANSWER_WAIT).await;
+        };
+        tokio::select! {
+            biased;
+            answer = work => Ok(answer),
+            () = lost => Err(self.error("the connection was lost")),
+        }
+    }
+
     pub(super) fn error(&self, why: impl Display) -> LogError {
         self.settings.error(why, LOOK)
     }
@@ -98,6 +115,28 @@ fn addresses(settings: &NatsSettings) -> Result<Vec<ServerAddr>, LogError> {
     let given: Result<Vec<_>, _> = settings.url.split(',').map(parse).collect();
     // What it says may quote the URL and so the password.
     given.map_err(|_| settings.error("not a URL of NATS", "give nats://HOST:4222"))
+}
+
+/// The library ignores user and password (or a token) in the URL.
+fn with_user(options: ConnectOptions, addresses: &[ServerAddr]) -> ConnectOptions {
+    let given = |address: &ServerAddr| Some((decoded(address.username()?), address.password().map(decoded)));
+    match addresses.iter().find_map(given) {
+        Some((user, Some(password))) => options.user_and_password(user, password),
+        Some((token, None)) => options.token(token),
+        None => options,
+    }
+}
+
+/// Without the URL's %-encoding.
+fn decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).filter(|_| *first == b'%');
+        let code = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = &after[if code.is_some() { 2 } else { 0 }..];
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 async fn options(settings: &NatsSettings, doubts: watch::Sender<u64>) -> Result<ConnectOptions, LogError> {
@@ -160,7 +199,8 @@ async fn ready(
     loop {
         let error = match ensure(context, settings).await {
             Ok(_) => break,
-            Err(error @ LogError::Nats { mend, .. }) if mend != LOOK => return Err(error),
+            // A server that is still starting has no JetStream yet.
+            Err(error @ LogError::Nats { mend, .. }) if mend != LOOK && mend != START => return Err(error),
             Err(error) => error,
         };
         if Instant::now() + RETRY_WAIT >= deadline {
@@ -236,11 +276,12 @@ fn refused(settings: &NatsSettings, code: ErrorCode, error: &dyn Display) -> Log
 }
 
 fn without_jetstream(settings: &NatsSettings) -> LogError {
-    settings.error("JetStream is off", "start nats-server with -js, and let this account use it")
+    settings.error("JetStream is off", START)
 }
 
-pub(super) fn no_responders(error: &(dyn Error + 'static)) -> bool {
-    chain(error).contains("no responders")
+fn no_responders(error: &(dyn Error + 'static)) -> bool {
+    let said = chain(error);
+    said.contains("no responders") || said.contains("requested JetStream resource does not exist")
 }
 
 /// An error with what is behind it.
@@ -255,4 +296,18 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
         inner = error.source();
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decoded;
+
+    #[test]
+    fn a_password_of_a_url_is_taken_without_its_encoding() {
+        for (encoded, plain) in
+            [("plain", "plain"), ("a%40b%3A%25", "a@b:%"), ("50%", "50%"), ("%zz%4", "%zz%4")]
+        {
+            assert_eq!(decoded(encoded), plain);
+        }
+    }
 }

@@ -68,6 +68,11 @@ impl Search {
         }
     }
 
+    /// Messages from there to the wanted place, as far as is known.
+    pub(super) fn before(&self) -> usize {
+        usize::try_from(self.wanted - self.low.0).unwrap_or(usize::MAX)
+    }
+
     /// Where to begin reading.
     pub(super) fn start(&self) -> u64 {
         self.low.1 + 1

@@ -154,7 +154,11 @@ impl TranscriptLog for NatsLog {
     }
 
     async fn append(&self, session: &SessionId, append: Append) -> Result<Appended, LogError> {
-        self.enter(session).append(append).await
+        match self.enter(session).append(append.clone()).await {
+            // What was known of the session was of another log.
+            Err(LogError::Replaced) => self.enter(session).append(append).await,
+            outcome => outcome,
+        }
     }
 
     async fn read(

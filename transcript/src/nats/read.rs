@@ -20,7 +20,7 @@ const NO_CONTENT: u16 = 204;
 impl Conn {
     /// The last message of `subject`, as the stream's leader knows it: never older than an acknowledgement.
     pub(super) async fn last(&self, subject: &str) -> Result<Option<Entry>, LogError> {
-        match self.stream.raw_message_builder().last_by_subject(subject).send().await {
+        match self.answered(self.stream.raw_message_builder().last_by_subject(subject).send()).await? {
             Ok(message) => self.entry(Entry::stored(&message), message.sequence).map(Some),
             Err(error) => match error.kind() {
                 RawMessageErrorKind::NoMessageFound => Ok(None),
@@ -48,7 +48,7 @@ impl Conn {
         &self,
         get: async_nats::jetstream::stream::DirectGetBuilder,
     ) -> Result<Option<Entry>, LogError> {
-        match get.send().await {
+        match self.answered(get.send()).await? {
             Ok(message) => self.entry(Entry::stored(&message), message.sequence).map(Some),
             Err(error) if matches!(error.kind(), DirectGetErrorKind::NotFound) => Ok(None),
             Err(error) => Err(self.error(chain(&error))),
@@ -68,7 +68,7 @@ impl Conn {
         sent.map_err(|error| self.error(chain(&error)))?;
         let mut entries = Vec::new();
         loop {
-            let Ok(Some(message)) = timeout(ANSWER_WAIT, answers.next()).await else {
+            let Ok(Some(message)) = self.answered(timeout(ANSWER_WAIT, answers.next())).await? else {
                 return Err(self.error("it does not answer a read"));
             };
             match message.status {

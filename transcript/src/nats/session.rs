@@ -12,7 +12,7 @@ use crate::state::State;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 
 /// Newest records that followers get without asking NATS.
@@ -48,6 +48,7 @@ pub(super) struct Inner {
 struct Known {
     epoch: String,
     seq: u64,
+    time: SystemTime,
     offset: Offset,
     ended: bool,
 }
@@ -117,13 +118,13 @@ impl NatsSession {
         if inner.gone.is_some() {
             return;
         }
-        if let Some(known) = &inner.known {
-            if entry.seq <= known.seq {
-                return;
-            }
-            if entry.epoch != known.epoch {
+        match &inner.known {
+            // Another log: of a later time it has replaced ours, of an earlier one some replica still speaks of it.
+            Some(known) if entry.epoch != known.epoch && entry.time > known.time => {
                 return self.end(inner, Gone::Replaced);
             }
+            Some(known) if entry.epoch != known.epoch || entry.seq <= known.seq => return,
+            _ => {}
         }
         match &entry.body {
             Body::Tombstone => self.end(inner, Gone::Erased),
@@ -194,10 +195,11 @@ impl NatsSession {
     }
 
     async fn read_stored(&self, after: Offset, limit: usize) -> Result<Vec<Arc<Record>>, LogError> {
-        let mut from = self.find(after).await?;
-        let (subject, limit, mut records) = (self.subject(), limit.min(BATCH), Vec::new());
+        let (mut from, before) = self.find(after).await?;
+        let (subject, mut records) = (self.subject(), Vec::new());
+        let count = limit.saturating_add(before).min(BATCH);
         loop {
-            let entries = self.conn.batch(&subject, from, BATCH).await?;
+            let entries = self.conn.batch(&subject, from, count).await?;
             for entry in &entries {
                 from = entry.seq + 1;
                 match &entry.body {
@@ -222,8 +224,8 @@ impl NatsSession {
         self.inner().recent(after, limit)
     }
 
-    /// A sequence number at or before the record after `after`, and not far from it.
-    async fn find(&self, after: Offset) -> Result<u64, LogError> {
+    /// A sequence number at or before the record after `after`, and how many messages may stand between.
+    async fn find(&self, after: Offset) -> Result<(u64, usize), LogError> {
         let mut search = {
             let inner = self.inner();
             inner.index.search(after, inner.known.as_ref().map_or(0, |known| known.seq))
@@ -237,7 +239,7 @@ impl NatsSession {
             }
             search.narrow(probe, place);
         }
-        Ok(search.start())
+        Ok((search.start(), search.before()))
     }
 
     /// Shows a partial to this process' followers; false when it is old news.
@@ -275,7 +277,8 @@ impl NatsSession {
 
 impl Known {
     fn of(entry: &Entry) -> Self {
-        Self { epoch: entry.epoch.clone(), seq: entry.seq, offset: entry.offset(), ended: entry.ended() }
+        let (epoch, seq, time) = (entry.epoch.clone(), entry.seq, entry.time);
+        Self { epoch, seq, time, offset: entry.offset(), ended: entry.ended() }
     }
 }
 

@@ -200,8 +200,15 @@ impl NatsSession {
             match self.conn().send(&subject, message::tombstone(self.id(), &last.epoch, at)?).await {
                 // The next turn sees the tombstone, also one whose acknowledgement was lost.
                 Sent::Stored(_) | Sent::Beaten | Sent::NoStream => {}
-                // The transcript itself is the room for its tombstone.
-                Sent::Refused(LogError::Full) => self.conn().purge(&subject).await?,
+                // The transcript itself is the room for its tombstone. Between the two there is no text either.
+                Sent::Refused(LogError::Full) => {
+                    self.conn().purge(&subject).await?;
+                    let at = jiff::Timestamp::now().to_string();
+                    match self.conn().send(&subject, message::tombstone(self.id(), &last.epoch, at)?).await {
+                        Sent::Unknown(error) | Sent::Refused(error) => return Err(error),
+                        Sent::Stored(_) | Sent::Beaten | Sent::NoStream => {}
+                    }
+                }
                 Sent::Unknown(error) | Sent::Refused(error) => return Err(error),
             }
         }
@@ -221,13 +228,14 @@ impl Conn {
             // What is handed over now would be sent on connecting again, long after its writer gave it up.
             return Sent::Refused(self.error("the connection is lost"));
         }
-        let sent = match self.context.send_publish(subject.to_owned(), message).await {
-            Ok(ack) => ack.await,
-            Err(error) => Err(error),
+        let sent = async {
+            let ack = self.context.send_publish(subject.to_owned(), message).await?;
+            ack.await
         };
-        match sent {
-            Ok(ack) => Sent::Stored(ack.sequence),
-            Err(error) => self.outcome(&error),
+        match self.answered(sent).await {
+            Ok(Ok(ack)) => Sent::Stored(ack.sequence),
+            Ok(Err(error)) => self.outcome(&error),
+            Err(error) => Sent::Unknown(error),
         }
     }
 

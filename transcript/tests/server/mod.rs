@@ -18,13 +18,21 @@ pub(crate) struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts a server; `extra` is more of its configuration.
+    /// Starts a server with JetStream; `extra` is more of its configuration.
     pub(crate) fn start(extra: &str) -> Self {
         Self::on(free_port(), extra)
     }
 
-    /// Starts a server on a port.
+    /// Starts a server with JetStream on a port.
     pub(crate) fn on(port: u16, extra: &str) -> Self {
+        Self::bare(
+            port,
+            &format!("jetstream {{ store_dir: \"STORE\", max_mem: 64MB, max_file: 1GB }}\n{extra}"),
+        )
+    }
+
+    /// Starts a server that has only what `extra` says; `STORE` in it is a folder of its own.
+    pub(crate) fn bare(port: u16, extra: &str) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let mut server = Self { folder, port, extra: extra.to_owned(), child: None };
         server.run();
@@ -43,10 +51,9 @@ impl NatsServer {
     pub(crate) fn run(&mut self) {
         assert!(self.child.is_none());
         let config = format!(
-            "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: \"{}\", max_mem: 64MB, max_file: 1GB }}\n{}\n",
+            "listen: \"127.0.0.1:{}\"\n{}\n",
             self.port,
-            self.folder().join("store").display(),
-            self.extra
+            self.extra.replace("STORE", &self.folder().join("store").display().to_string())
         );
         let path = self.folder().join("server.conf");
         std::fs::write(&path, config).unwrap();
@@ -103,6 +110,28 @@ impl NatsServer {
     }
 }
 
+/// Servers that know each other; a single one needs no other.
+pub(crate) struct Cluster {
+    pub(crate) servers: Vec<NatsServer>,
+}
+
+impl Cluster {
+    pub(crate) fn start(nodes: usize) -> Self {
+        if nodes == 1 {
+            return Self { servers: vec![NatsServer::start("")] };
+        }
+        let ports: Vec<u16> = (0..nodes).map(|_| free_port()).collect();
+        let routes: Vec<String> = ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+        let server = |(node, port): (usize, &u16)| {
+            let routes = routes.join(", ");
+            NatsServer::start(&format!(
+                "server_name: node{node}\ncluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}], no_advertise: true }}"
+            ))
+        };
+        Self { servers: ports.iter().enumerate().map(server).collect() }
+    }
+}
+
 impl Drop for NatsServer {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -137,6 +166,15 @@ pub(crate) async fn log(server: &NatsServer) -> Log {
 /// As an operator of NATS does it: the command-line tool's `nats stream rm`, spoken by hand.
 pub(crate) async fn delete_stream(server: &NatsServer) {
     request(server, "$JS.API.STREAM.DELETE.ROOMSCRIBE", "").await;
+}
+
+/// Changes settings of the stream, as an operator of NATS does.
+pub(crate) async fn edit_stream(server: &NatsServer, change: impl FnOnce(&mut serde_json::Value)) {
+    let info = request(server, "$JS.API.STREAM.INFO.ROOMSCRIBE", "").await;
+    let mut config = serde_json::from_str::<serde_json::Value>(&info).unwrap()["config"].take();
+    change(&mut config);
+    let answer = request(server, "$JS.API.STREAM.UPDATE.ROOMSCRIBE", &config.to_string()).await;
+    assert!(!answer.contains("\"error\""), "{answer}");
 }
 
 /// One request in NATS' own text protocol; the answer's payload.
