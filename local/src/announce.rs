@@ -5,7 +5,7 @@ use crate::serve::{leads_nowhere, rtmp_scheme};
 use crate::settings::{Settings, SpeechSettings};
 use crate::terminal::print;
 use crate::values::url_host;
-use roomscribe_plan::address::is_unspecified;
+use roomscribe_plan::address::{is_unspecified, only_this_machine};
 use std::net::SocketAddr;
 
 /// On standard output; what needs mending goes to standard error. `rtmp` is `HOST:PORT` of the RTMP URLs.
@@ -48,6 +48,13 @@ fn rtmp_trouble(settings: &Settings, host: &str) -> Option<String> {
             "RTMP_HOST: LiveKit is elsewhere and cannot reach {host}: set it to a name or address of this machine that LiveKit reaches{lost}"
         ));
     }
+    if hears_only_itself(settings, host) {
+        let listen = settings.rtmp_listen;
+        return Some(format!(
+            "RTMP_LISTEN is {listen} (the default is 127.0.0.1:1935), which only this machine reaches, but publishers are told {host}: set RTMP_LISTEN=0.0.0.0:{}, unless a tunnel or proxy here forwards to it",
+            listen.port()
+        ));
+    }
     if missing && settings.tls.is_some() {
         return Some(format!(
             "RTMP_HOST is not set: the RTMP URLs say {host}; set it to the name in the certificate, which publishers check"
@@ -58,6 +65,11 @@ fn rtmp_trouble(settings: &Settings, host: &str) -> Option<String> {
             "RTMP_HOST is not set: the RTMP URLs say {host}; set it to the name that publishers elsewhere use"
         )
     })
+}
+
+/// Publishers elsewhere are sent to a port that listens on this machine's own address.
+fn hears_only_itself(settings: &Settings, host: &str) -> bool {
+    settings.rtmp_host.is_some() && settings.rtmp_listen.ip().is_loopback() && !only_this_machine(host)
 }
 
 /// What the client commands need in their environment here.

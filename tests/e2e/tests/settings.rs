@@ -177,3 +177,16 @@ async fn port_listens_on_every_address_with_a_key_and_nothing_secret_is_printed(
         assert!(!printed.contains(secret), "{secret} was printed");
     }
 }
+
+#[tokio::test]
+async fn a_name_for_publishers_elsewhere_beside_a_port_for_this_machine_only_is_told() {
+    let place = Place::new().unwrap();
+    let mut command = place.command(&["--gladia-api-url", "http://127.0.0.1:9"]).unwrap();
+    let err = place.data.path().join("err");
+    command.args(["--rtmp-host", "rtmp.example.com"]).stderr(std::fs::File::create(&err).unwrap());
+    let program = place.run(command).await.unwrap();
+    assert_eq!(program.terminate().await.unwrap(), 0);
+    let said = std::fs::read_to_string(err).unwrap();
+    let line = said.lines().find(|line| line.starts_with("RTMP_LISTEN is 127.0.0.1:")).unwrap_or_default();
+    assert!(line.contains("rtmp.example.com: set RTMP_LISTEN=0.0.0.0:"), "{said}");
+}
