@@ -76,6 +76,7 @@ SETS = {
         "gateway": {
             "autoscaling": {"enabled": True, "minReplicas": 3},
             "allowedOrigins": ["https://app.example.com"],
+            "auth": {"jwksUrl": "https://login.example.com/jwks.json"},
             "sessionDefaults": {"ingest": {"exposure": "ClusterIP"}},
             "service": {
                 "type": "LoadBalancer",

@@ -153,6 +153,7 @@ class Gateway(unittest.TestCase):
     def test_what_is_given_reaches_it(self):
         given = chart.environment(self.spec(chart.SETS["everything on"])["template"]["spec"])
         self.assertEqual(given["ALLOWED_ORIGINS"], "https://app.example.com")
+        self.assertEqual(given["ROOMSCRIBE_JWKS_URL"], "https://login.example.com/jwks.json")
         self.assertEqual(yaml.safe_load(given["SESSION_DEFAULTS"]), {"ingest": {"exposure": "ClusterIP"}})
         own = chart.environment(self.spec(chart.SETS["own NATS, own Secrets"])["template"]["spec"])
         self.assertEqual(own["ROOMSCRIBE_API_KEY"], {"secretKeyRef": {"name": "api", "key": "apiKey"}})
