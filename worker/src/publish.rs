@@ -53,7 +53,7 @@ impl Trouble {
                 "DATA_DIR cannot be written: mend the disk; new publishers are refused until then, the live one is kept"
             }
             Self::NatsFull => {
-                "NATS has no room: give its disk or its JetStream limits more; new publishers are refused until then, the live one is kept"
+                "NATS has no room: give its disk (then restart it) or its JetStream limits more; new publishers are refused until then, the live one is kept"
             }
             Self::NatsAway => {
                 "NATS (NATS_URL) cannot be reached: what is said is kept and stored when it is back"

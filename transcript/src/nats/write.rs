@@ -39,6 +39,8 @@ enum Sent {
     NoStream,
     /// Stored or not.
     Unknown(LogError),
+    /// Stored or not: no answer came in time.
+    Silent(LogError),
     /// Not stored.
     Refused(LogError),
 }
@@ -58,7 +60,8 @@ impl NatsSession {
                 // The next turn reads what stands there now.
                 Sent::Stored(_) | Sent::Beaten => {}
                 Sent::NoStream => self.conn().ensure_stream().await?,
-                Sent::Unknown(error) => trouble = Some(error),
+                Sent::Silent(_) if trouble.is_some() => return Err(self.conn().stores_nothing()),
+                Sent::Unknown(error) | Sent::Silent(error) => trouble = Some(error),
                 Sent::Refused(error) => return Err(error),
             }
         }
@@ -67,7 +70,7 @@ impl NatsSession {
 
     pub(super) async fn append(&self, append: Append) -> Result<Appended, LogError> {
         let _turn = self.turn.lock().await;
-        let mut trouble = None;
+        let (mut unknown, mut silent) = (0, 0);
         for _ in 0..TRIES {
             self.check()?;
             if !self.inner().writing.as_ref().is_some_and(|writing| writing.certain) {
@@ -82,7 +85,11 @@ impl NatsSession {
                 Sent::Stored(seq) => return Ok(self.stored(&append, record, seq, epoch)),
                 Sent::Beaten => {}
                 Sent::NoStream => drop(self.last().await?.ok_or(LogError::NoSession)?),
-                Sent::Unknown(error) => trouble = Some(error),
+                // Between two silences the log was read.
+                Sent::Silent(_) if silent > 0 => return Err(self.conn().stores_nothing()),
+                Sent::Unknown(error) | Sent::Silent(error) if unknown > 2 => return Err(error),
+                Sent::Silent(_) => (unknown, silent) = (unknown + 1, silent + 1),
+                Sent::Unknown(_) => unknown += 1,
                 Sent::Refused(error) => {
                     // Nothing was stored, so nothing is in doubt.
                     let mut inner = self.inner();
@@ -94,7 +101,7 @@ impl NatsSession {
                 }
             }
         }
-        Err(trouble.unwrap_or_else(|| self.conn().error("other writers of this session are always faster")))
+        Err(self.conn().error("other writers of this session are always faster"))
     }
 
     fn decide(&self, append: &Append) -> Result<Step, LogError> {
@@ -205,11 +212,13 @@ impl NatsSession {
                     self.conn().purge(&subject).await?;
                     let at = jiff::Timestamp::now().to_string();
                     match self.conn().send(&subject, message::tombstone(self.id(), &last.epoch, at)?).await {
-                        Sent::Unknown(error) | Sent::Refused(error) => return Err(error),
+                        Sent::Unknown(error) | Sent::Silent(error) | Sent::Refused(error) => {
+                            return Err(error);
+                        }
                         Sent::Stored(_) | Sent::Beaten | Sent::NoStream => {}
                     }
                 }
-                Sent::Unknown(error) | Sent::Refused(error) => return Err(error),
+                Sent::Unknown(error) | Sent::Silent(error) | Sent::Refused(error) => return Err(error),
             }
         }
         Err(self.conn().error("it takes no tombstone"))
@@ -242,6 +251,7 @@ impl Conn {
     fn outcome(&self, error: &PublishError) -> Sent {
         match error.kind() {
             PublishErrorKind::WrongLastSequence => Sent::Beaten,
+            PublishErrorKind::TimedOut => Sent::Silent(self.error(chain(error))),
             PublishErrorKind::StreamNotFound => Sent::NoStream,
             PublishErrorKind::MaxPayloadExceeded => {
                 Sent::Refused(LogError::TooLarge { bytes: 0, limit: self.client.max_payload() })
@@ -258,6 +268,16 @@ impl Conn {
             },
             _ => Sent::Unknown(self.error(chain(error))),
         }
+    }
+
+    /// It answers reads and acknowledges nothing. That is all that is heard of a disk that is full; of a cluster's stream
+    /// also when too few of its servers are there.
+    fn stores_nothing(&self) -> LogError {
+        if self.settings.replicas > 1 {
+            return self
+                .error("it answers but stores nothing: its disk is full, or its cluster has no majority");
+        }
+        LogError::Full
     }
 
     pub(super) async fn purge(&self, subject: &str) -> Result<(), LogError> {
