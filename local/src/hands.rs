@@ -110,17 +110,26 @@ impl Hands {
 
     /// Events, spool, and the speech provider's copy.
     pub(crate) async fn erase(&self, id: &SessionId) -> Result<(), LogError> {
-        let folder = stored::folder(&self.0.data_dir, id).join("spool");
         let head = self.0.log.head(id).await;
         self.0.log.erase(id).await?;
-        if let Err(error) = Spool::erase(&folder) {
-            tracing::error!(session = %id, %error, "the spool could not be erased; delete its folder by hand");
-        }
+        self.erase_spool(id);
         if let Some(speech) = head.ok().and_then(|head| head.note).and_then(|note| note.speech_session)
             && !self.0.speech.delete(&speech).await
         {
             tracing::warn!(session = %id, "the speech service kept its copy; delete it there");
         }
         Ok(())
+    }
+
+    /// Where a session's audio is kept until it has its words.
+    pub(crate) fn spool_folder(&self, id: &SessionId) -> PathBuf {
+        stored::folder(&self.0.data_dir, id).join("spool")
+    }
+
+    /// Its transcript is whole: nobody needs the audio any more.
+    pub(crate) fn erase_spool(&self, id: &SessionId) {
+        if let Err(error) = Spool::erase(&self.spool_folder(id)) {
+            tracing::error!(session = %id, %error, "the spool could not be erased; delete its folder by hand");
+        }
     }
 }

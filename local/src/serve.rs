@@ -48,7 +48,7 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Failure> {
     let stack = Stack::start(&settings, doors, embedded.as_ref()).await?;
     announce(&settings, stack.http, &stack.rtmp)?;
     stop_signal().await;
-    eprintln!("stopping: open sessions are kept for the next start; press Ctrl-C again to stop now");
+    eprintln!("stopping: open sessions are kept for the next start; a second signal (Ctrl-C) stops now");
     tokio::select! {
         () = stack.stop() => {}
         () = stop_signal() => return Ok(()),
@@ -188,6 +188,9 @@ impl Stack {
     }
 }
 
+/// There is no other replica that all of them would rush to, and until the next start nobody hears the rooms.
+const VIEWERS_LEAVE: Duration = Duration::from_millis(200);
+
 /// `rtmp`, or `rtmps` when the door speaks TLS.
 pub(crate) fn rtmp_scheme(settings: &Settings) -> &'static str {
     if settings.tls.is_some() { "rtmps" } else { "rtmp" }
@@ -228,7 +231,7 @@ fn gateway_config(settings: &Settings) -> Config {
         false => Auth::Required { api_keys, jwt_secret },
     };
     let (allowed_origins, public_url) = (settings.allowed_origins.clone(), settings.public_url.clone());
-    Config { allowed_origins, public_url, ..Config::new(auth) }
+    Config { allowed_origins, public_url, drain: VIEWERS_LEAVE, ..Config::new(auth) }
 }
 
 /// A full disk is no reason to hide the transcripts on it: sessions say it themselves.

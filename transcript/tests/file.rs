@@ -6,6 +6,7 @@ mod common;
 use common::*;
 use roomscribe_transcript::{Log, LogError, Offset, SessionId, file::IDLE_SESSIONS_MAX};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 fn file_of(folder: &Path, id: &SessionId) -> PathBuf {
@@ -35,6 +36,14 @@ fn ends(bytes: &[u8]) -> Vec<usize> {
         ends.push(at);
     }
     ends
+}
+
+#[tokio::test]
+async fn what_was_spoken_is_its_owner_s_to_read() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 1).await;
+    let mode = fs::metadata(file_of(folder.path(), &session(1))).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[tokio::test]

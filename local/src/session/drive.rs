@@ -327,8 +327,9 @@ fn asked(action: &Action) -> String {
 }
 
 fn is_on_its_way(why: Reason) -> bool {
-    use Reason::{PodPending, Starting, WaitingForAudio, WaitingForRoom};
-    matches!(why, Starting | PodPending | WaitingForRoom | WaitingForAudio)
+    use Reason::{PodPending, Stalled, Starting, WaitingForAudio, WaitingForRoom};
+    // A silence is looked into; what comes of it is told by another word.
+    matches!(why, Starting | PodPending | WaitingForRoom | WaitingForAudio | Stalled)
 }
 
 pub(super) fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {

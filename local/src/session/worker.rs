@@ -1,7 +1,7 @@
 //! The worker's task: files open, then the session's loop, then its last word. It is what a pod is in a cluster.
 
 use crate::hands::Hands;
-use crate::stored::{self, Stored};
+use crate::stored::Stored;
 use roomscribe_gateway::sessions::{CaptureMode, SpeechSpec};
 use roomscribe_transcript::{Generation, Head, LogError, SessionId};
 use roomscribe_worker::pipeline::{Exit, Report, Settings, SpeechSettings, VocabularyEntry};
@@ -148,7 +148,10 @@ impl Task {
         }
         self.stage.send_replace(Stage::Listening);
         match run::run(self.assemble((head, spool), ingest, report, orders)).await {
-            Exit::Done => Ended::Done,
+            Exit::Done => {
+                self.hands.erase_spool(&self.stored.id);
+                Ended::Done
+            }
             Exit::Suspended => Ended::Suspended,
             Exit::Fenced => Ended::Hopeless(Trouble {
                 reason: "Fenced",
@@ -193,7 +196,7 @@ impl Task {
     async fn open_storage(&self) -> Result<(Head, Spool), LogError> {
         let id: &SessionId = &self.stored.id;
         let head = self.hands.log().open(id).await?;
-        Ok((head, Spool::open(&stored::folder(self.hands.data_dir(), id).join("spool"))?))
+        Ok((head, Spool::open(&self.hands.spool_folder(id))?))
     }
 
     fn assemble(

@@ -95,6 +95,7 @@ async fn a_stopped_session_ends_for_its_viewers_and_is_served_after_a_restart() 
     assert!(stop.status().is_success());
     viewer.watch_until(has_ended).await.unwrap();
     assert_eq!(program.terminate().await.unwrap(), 0);
+    assert!(!place.data_dir.join("sessions").join(id).join("spool").exists(), "its audio is still there");
 
     let program = place.serve(&["--speech", "local"]).await.unwrap();
     let mut later = Viewer::new(&program.url, &session);

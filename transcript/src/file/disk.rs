@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Blocking; called from blocking threads only.
@@ -35,12 +35,20 @@ impl Disk for OsDisk {
 /// Makes `path` with `bytes` in it, whole or not at all.
 pub(super) fn create_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let written = fs::write(&draft, bytes).and_then(|()| File::open(&draft)?.sync_all());
+    let written = create_private(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
     if let Err(error) = written.and_then(|()| fs::rename(&draft, path)) {
         remove_if_there(&draft)?;
         return Err(error);
     }
     path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// What was spoken is its owner's to read.
+fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Makes a folder and its name in its parent durable.
