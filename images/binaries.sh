@@ -5,7 +5,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 profile=${PROFILE:-release}
-set -- $(for role in "$@"; do echo "-p roomscribe-$role"; case $role in gateway) echo "--features roomscribe-gateway/cluster" ;; worker) echo "--features roomscribe-worker/nats" ;; esac; done)
+# Not roomscribe-worker/nats: the worker is its own dev-dependency, and cargo takes that name for the dependency's feature.
+set -- $(for role in "$@"; do echo "-p roomscribe-$role"; case $role in gateway) echo "--features cluster" ;; worker) echo "--features nats" ;; esac; done)
 build=build
 if [ "$profile" = release ]; then
     tests/tools/need.sh cargo cc cargo-auditable >&2
