@@ -38,8 +38,8 @@ cluster-begin:
 
 # Images of debug programs: they do the same, and are there in a minute.
 cluster-e2e: cluster-build ## our images on that Kubernetes, from a room to words, while things are killed (SEED=n KILLS=n; Linux, root)
-	@$(NEED) cargo cc node buildah ca-certificates python3 pip go helm
-	@PROFILE=dev PREFIX=localhost/roomscribe OUT=$(ROOMSCRIBE_CACHE)/images-test $(STAGE) "images of the tests" images/pack.sh operator worker speech
+	@$(NEED) cargo cc node buildah ca-certificates python3 pip go helm nats-server
+	@PROFILE=dev PREFIX=localhost/roomscribe OUT=$(ROOMSCRIBE_CACHE)/images-test $(STAGE) "images of the tests" images/pack.sh operator worker gateway speech
 	@tests/cluster/test-images.sh $(ROOMSCRIBE_CACHE)/images-test
 	@SEED=$(SEED) KILLS=$(KILLS) HELM_BIN=$$(ls -t $(ROOMSCRIBE_CACHE)/helm-*/helm | head -1) IMAGES_DIR=$(ROOMSCRIBE_CACHE)/images-test $(STAGE) "a real cluster, end to end" cargo test --locked -p roomscribe-cluster --test e2e -- --ignored --test-threads=1
 

@@ -21,35 +21,38 @@ pub(crate) enum Kill {
     ApiServer,
     /// The speech service's pod, without grace: all its sessions are forgotten.
     Speech,
+    /// Both replicas of the gateway, without grace.
+    Gateway,
+    /// SIGKILL of the NATS server; its pod, and with it the log's files, stay.
+    Nats,
     /// The load balancer gives the session another address.
     Address,
 }
 
-/// Those that may come in any order, as often as it goes.
-const ANY: [Kill; 7] = [
+/// They come in any order, as often as it goes.
+const ANY: [Kill; 10] = [
+    Kill::WorkerContainer,
     Kill::Operator,
     Kill::Kubelet,
     Kill::Containerd,
     Kill::Proxy,
     Kill::ApiServer,
     Kill::Speech,
+    Kill::Gateway,
+    Kill::Nats,
     Kill::Address,
 ];
 
-/// `count` accidents. The worker's container dies once: the second time within ten minutes its pod goes, and with it a
-/// transcript that lives in its folder.
+/// `count` accidents: each once before one comes again.
 pub(crate) fn order(seed: u64, count: usize) -> Vec<Kill> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut kills: Vec<Kill> = Vec::new();
-    while kills.len() + 1 < count {
+    while kills.len() < count {
         let mut round = ANY;
         random.shuffle(&mut round);
         kills.extend(round);
     }
-    kills.truncate(count.saturating_sub(1));
-    if count > 0 {
-        kills.insert(random.usize(0..=kills.len()), Kill::WorkerContainer);
-    }
+    kills.truncate(count);
     kills
 }
 
@@ -63,6 +66,8 @@ impl World {
                 self.node.kill_container(NAMESPACE, &pod).await
             }
             Kill::Operator => self.delete_pods("roomscribe", "app.kubernetes.io/component=operator").await,
+            Kill::Gateway => self.delete_pods("roomscribe", "app.kubernetes.io/component=gateway").await,
+            Kill::Nats => self.node.kill_container("roomscribe", "roomscribe-nats-0").await,
             Kill::Speech => self.delete_pods("peers", "app=speech").await,
             Kill::Kubelet => part(Part::Kubelet),
             Kill::Containerd => part(Part::Containerd),

@@ -8,6 +8,7 @@
 mod kills;
 mod tally;
 mod transcript;
+mod viewers;
 mod world;
 
 use std::time::Instant;
@@ -67,7 +68,7 @@ async fn the_chart_tests_itself_and_uninstalling_it_ends_what_runs() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make cluster-e2e"]
 async fn whatever_is_killed_every_utterance_comes_once_and_the_session_is_ready_again() {
-    let (seed, count) = (given("SEED", 1), given("KILLS", 7));
+    let (seed, count) = (given("SEED", 1), given("KILLS", 10));
     let world = World::start().await.unwrap();
     world.join("standup", "ada").await.unwrap();
     world.apply_example("minimal.yaml").await.unwrap();

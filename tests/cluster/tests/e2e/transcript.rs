@@ -1,9 +1,7 @@
-//! What a session has said, read from its worker's log (contract §5: `RSL1`, then `u32 length ‖ u32 crc32c ‖ JSON`).
+//! What a session has said, as its viewers got it.
 
-use anyhow::Context;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// The durable events so far.
 #[derive(Debug, Clone)]
@@ -12,12 +10,9 @@ pub(crate) struct Transcript {
 }
 
 impl Transcript {
-    /// From the emptyDir of a pod: the node's kubelet keeps it in the node's folder.
-    pub(crate) fn of_pod(node: &Path, pod: &str, session: &str) -> anyhow::Result<Self> {
-        let data = node.join(format!("sys/lib/kubelet/pods/{pod}/volumes/kubernetes.io~empty-dir/data"));
-        let path = data.join(format!("sessions/{session}/log.rsl"));
-        let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-        Ok(Self { events: records(bytes.get(4..).unwrap_or_default()) })
+    /// Of durable events in the order in which they came.
+    pub(crate) fn new(events: Vec<Value>) -> Self {
+        Self { events }
     }
 
     /// The texts of its finals, in order.
@@ -87,19 +82,6 @@ impl Transcript {
 fn span(event: &Value) -> (u64, u64) {
     let time = |name: &str| event[name].as_u64().unwrap_or_default();
     (time("startMs"), time("endMs"))
-}
-
-/// Whole records; the last may be half written.
-fn records(mut rest: &[u8]) -> Vec<Value> {
-    let mut found = Vec::new();
-    while let Some((head, tail)) = rest.split_at_checked(8) {
-        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let Some((json, after)) = tail.split_at_checked(length) else { break };
-        let Ok(record) = serde_json::from_slice::<Value>(json) else { break };
-        found.push(record.get("event").cloned().unwrap_or(record));
-        rest = after;
-    }
-    found
 }
 
 #[cfg(test)]

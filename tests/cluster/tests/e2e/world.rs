@@ -1,6 +1,7 @@
 //! One installation on a node of our own: the operator's image, its peers, and what people see of it.
 
 use crate::transcript::Transcript;
+use crate::viewers::Viewers;
 use anyhow::{Context, ensure};
 use roomscribe_cluster::Node;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 const PEERS: &str = include_str!("peers.yaml");
 const INSTALLATION: &str = include_str!("installation.yaml");
 /// As `make cluster-e2e` packs them.
-const IMAGES: [&str; 4] = ["operator", "worker", "speech", "livekit-sim"];
+const IMAGES: [&str; 6] = ["operator", "worker", "gateway", "speech", "livekit-sim", "nats"];
 /// Where sessions are.
 pub(crate) const NAMESPACE: &str = "meetings";
 /// Seconds of audio from one scripted utterance to the next.
@@ -23,6 +24,7 @@ pub(crate) struct World {
     pub(crate) node: Node,
     http: reqwest::Client,
     livekit: Ipv4Addr,
+    viewers: Viewers,
 }
 
 impl World {
@@ -65,7 +67,7 @@ impl World {
             .connect_timeout(Duration::from_secs(2))
             .timeout(Duration::from_secs(10))
             .build()?;
-        Ok(Self { node, http, livekit })
+        Ok(Self { node, http, livekit, viewers: Viewers::default() })
     }
 
     /// Somebody with an open microphone enters.
@@ -103,20 +105,13 @@ impl World {
         helm(&self.node, arguments).await
     }
 
-    /// What the session has said so far.
+    /// What the session has said so far, at each replica of the gateway.
     pub(crate) async fn transcript(&self, session: &str) -> anyhow::Result<Transcript> {
-        let uid = self.kubectl(&["get", "ts", session, "-o", "jsonpath={.metadata.uid}"]).await?;
-        let pod = self
-            .kubectl(&[
-                "get",
-                "pods",
-                "-l",
-                &format!("roomscribe.io/session-uid={uid}"),
-                "-o",
-                "jsonpath={.items[-1:].metadata.uid}",
-            ])
-            .await?;
-        Transcript::of_pod(self.node.api().folder(), &pod, &uid)
+        let ready = r#"jsonpath={range .items[?(@.status.containerStatuses[0].ready==true)]}{.status.podIP}{"\n"}{end}"#;
+        let pods =
+            ["-n", "roomscribe", "get", "pods", "-l", "app.kubernetes.io/component=gateway", "-o", ready];
+        let addresses = self.node.api().kubectl(&pods).await?;
+        self.viewers.transcript(session, addresses.lines().map(str::to_owned).collect())
     }
 
     /// So many finals are there, the session is Ready, and one egress may send.
