@@ -47,8 +47,8 @@ pub struct SessionState {
     pub from: u64,
     /// One past the last media sample that is its own; none while audio still goes to it.
     pub to: Option<u64>,
-    /// A connection of it has broken: finals may have been lost with it.
-    pub broken: bool,
+    /// A connection of it broke and was made again: finals may have been lost with the first.
+    pub resumed: bool,
 }
 
 impl SessionState {

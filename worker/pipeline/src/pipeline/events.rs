@@ -103,7 +103,7 @@ impl Pipeline {
     /// The end of a speech session: finals that never came are appended late, under names of their own; voice that the
     /// service did not hear is a gap.
     fn session_over(&mut self, over: Over, now: Duration) {
-        let Over { ordinal, own, readings, heard_to, broken } = over;
+        let Over { ordinal, own, readings, heard_to, resumed } = over;
         self.revisions.retain(|seg, _| !seg.0.starts_with(&format!("{ordinal}-")));
         for reading in readings {
             if let Some(reading) = self.only_new(reading, own) {
@@ -112,7 +112,7 @@ impl Pipeline {
             }
         }
         // A breath or a click before a final of the same connection was heard and had no words.
-        let shown = if broken || heard_to.is_some() { own.0 } else { self.ledger.last_final_within(own) };
+        let shown = if resumed || heard_to.is_some() { own.0 } else { self.ledger.last_final_within(own) };
         let is_noise = |range: &(u64, u64)| range.1 <= shown && range.1 - range.0 < MAX_NOISE;
         let owed = self.ledger.owed_after_appends().voice_within(own.0.max(heard_to.unwrap_or(0)), own.1);
         for (start, end) in owed.into_iter().filter(|range| !is_noise(range)) {

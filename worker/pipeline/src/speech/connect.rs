@@ -82,6 +82,7 @@ impl Speech {
         if let Some(media) = current.stream.rewind() {
             self.next = media.max(oldest.unwrap_or(media));
             current.resumed_at = Some(current.stream.acked);
+            current.resumed = true;
             current.open_utterance = false;
             current.suspect_until = (current.suspects.len() > 0).then(|| now + send::SUSPICION);
         }
@@ -110,7 +111,6 @@ impl Speech {
         };
         self.failures = if stable { 1 } else { self.failures + 1 };
         let lost = self.current.as_mut().is_none_or(|current| {
-            current.broken |= matches!(self.phase, Phase::Live { .. });
             current.resumes = if stable { 1 } else { current.resumes + 1 };
             let acked = current.stream.media_of(current.stream.acked);
             current.suspects = Ranges::from_list(&owed.voice_within(current.from, acked));

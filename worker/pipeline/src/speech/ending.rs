@@ -208,11 +208,11 @@ impl Speech {
     fn over(&mut self, index: usize, listing: Option<Listing>) {
         let Ending { session, to, .. } = self.ending.remove(index);
         let heard = listing.map(|listing| read(&session, &listing));
-        let (ordinal, own, broken) = (session.ordinal, (session.from, to), session.broken);
+        let (ordinal, own, resumed) = (session.ordinal, (session.from, to), session.resumed);
         self.settling.push(session.state(Some(to)));
         let (readings, heard_to) = heard.unzip();
         let readings = readings.unwrap_or_default();
-        self.told.push_back(Told::Over(Over { ordinal, own, readings, heard_to, broken }));
+        self.told.push_back(Told::Over(Over { ordinal, own, readings, heard_to, resumed }));
     }
 
     pub(super) fn ending_wake_at(&self) -> Option<Duration> {

@@ -45,8 +45,8 @@ struct Session {
     /// Voice that had been acknowledged when a connection broke: its finals may be lost.
     suspects: Ranges,
     suspect_until: Option<Duration>,
-    /// A connection of it has broken once.
-    broken: bool,
+    /// A connection of it broke and was made again: a final may be missing.
+    resumed: bool,
     /// A final was lost.
     suspicious: bool,
     due_since: Option<Duration>,
@@ -57,8 +57,8 @@ struct Session {
 impl Session {
     fn restored(state: SessionState) -> Self {
         let stream = Stream::restored(state.map, state.acked);
-        let SessionState { ordinal, id, url, from, broken, .. } = state;
-        Self { ordinal, id, url, stream, from, broken, ..Self::default() }
+        let SessionState { ordinal, id, url, from, resumed, .. } = state;
+        Self { ordinal, id, url, stream, from, resumed, ..Self::default() }
     }
 
     fn state(&self, to: Option<u64>) -> SessionState {
@@ -70,7 +70,7 @@ impl Session {
             map: self.stream.map().to_vec(),
             from: self.from,
             to,
-            broken: self.broken,
+            resumed: self.resumed,
         }
     }
 }
@@ -146,8 +146,8 @@ impl Speech {
         now: Duration,
     ) {
         self.ordinal = self.ordinal.max(state.ordinal);
-        // The log does not tell whether a connection broke.
-        (state.url, state.broken) = (None, true);
+        // The log does not tell whether a connection was resumed.
+        (state.url, state.resumed) = (None, true);
         let session = Session { stream: Stream::noted(notes), ..Session::restored(state) };
         self.ask_result(session, to, now);
     }

@@ -53,6 +53,6 @@ pub(crate) struct Over {
     pub readings: Vec<Reading>,
     /// Before this media sample the service heard everything: voice without words was not speech. `None`: it did not say.
     pub heard_to: Option<u64>,
-    /// A connection of it has broken: finals may have been lost with it.
-    pub broken: bool,
+    /// A connection of it broke and was made again: finals may have been lost with the first.
+    pub resumed: bool,
 }
