@@ -6,7 +6,7 @@ use crate::cli::{Demo, Format, Gateway};
 use crate::client::{Client, Follower};
 use crate::exit::{self, Failure};
 use crate::livekit::LiveKit;
-use crate::serve::{Doors, Stack, stop_signal};
+use crate::serve::{Doors, Stack, StopSignals};
 use crate::settings::{Settings, SpeechSettings};
 use crate::speech::Embedded;
 use crate::terminal::{Captions, print};
@@ -45,9 +45,10 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     say(&args, &format!("page  http://{}/#/s/{}", stack.http, session.id))?;
     say(&args, &format!("room  {} at a simulated LiveKit, {}", meeting.room, meeting.livekit.url()))?;
     say(&args, &format!("speed {}x; Ctrl-C ends the demo\n", args.speed))?;
+    let mut signals = StopSignals::listen();
     tokio::select! {
         played = play(&args, &stack, &session, &meeting) => played?,
-        () = stop_signal() => {}
+        () = signals.next() => {}
     }
     stack.stop().await;
     embedded.stop().await;

@@ -28,6 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -39,24 +40,35 @@ const SWEEP: Duration = Duration::from_secs(3600);
 /// `roomscribe serve`.
 pub(crate) async fn run(args: cli::Serve) -> Result<(), Failure> {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    // Listens before anybody is answered: who asks `/readyz` and then ends us must not meet the default of a signal.
+    let mut signals = StopSignals::listen();
     let settings = Settings::check(args, set)?;
-    let doors = Doors::open(&settings).await?;
-    let embedded = match &settings.speech {
-        SpeechSettings::Embedded => Some(Embedded::start(settings.max_sessions).await?),
-        SpeechSettings::Remote { .. } => None,
+    let (stack, embedded) = tokio::select! {
+        biased;
+        started = start(&settings) => started?,
+        () = signals.next() => return Ok(()),
     };
-    let stack = Stack::start(&settings, doors, embedded.as_ref()).await?;
     announce(&settings, stack.http, &stack.rtmp)?;
-    stop_signal().await;
+    signals.next().await;
     eprintln!("stopping: open sessions are kept for the next start; a second signal (Ctrl-C) stops now");
     tokio::select! {
         () = stack.stop() => {}
-        () = stop_signal() => return Ok(()),
+        () = signals.next() => return Ok(()),
     }
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
     Ok(())
+}
+
+async fn start(settings: &Settings) -> Result<(Stack, Option<Embedded>), Failure> {
+    let doors = Doors::open(settings).await?;
+    let embedded = match &settings.speech {
+        SpeechSettings::Embedded => Some(Embedded::start(settings.max_sessions).await?),
+        SpeechSettings::Remote { .. } => None,
+    };
+    let stack = Stack::start(settings, doors, embedded.as_ref()).await?;
+    Ok((stack, embedded))
 }
 
 /// Everything that another process can hold: taken before anything is fetched, loaded or begun.
@@ -297,15 +309,31 @@ async fn told(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Ctrl-C or SIGTERM.
-pub(crate) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// Ctrl-C and SIGTERM, from now on.
+pub(crate) struct StopSignals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl StopSignals {
+    pub(crate) fn listen() -> Self {
+        let listen = |kind| signal(kind).ok();
+        Self { terminate: listen(SignalKind::terminate()), interrupt: listen(SignalKind::interrupt()) }
+    }
+
+    /// The next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            () = heard(&mut self.terminate) => {}
+            () = heard(&mut self.interrupt) => {}
+        }
+    }
+}
+
+/// Never, where the kernel let nobody listen.
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

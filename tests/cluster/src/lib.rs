@@ -30,6 +30,7 @@ mod program;
 mod proxy;
 pub mod scale;
 
+pub use access::Kubectl;
 pub use api_server::ApiServer;
 pub use audit::{Request, Requests};
 pub use machine::Part;

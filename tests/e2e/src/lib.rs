@@ -24,7 +24,7 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 /// The binary under test: `ROOMSCRIBE_BIN`, as the Makefile sets it.
 pub fn binary() -> Result<PathBuf> {
     let path = std::env::var_os("ROOMSCRIBE_BIN").map(PathBuf::from);
-    path.context("ROOMSCRIBE_BIN is not set: run `make e2e`, or set it to the built program")
+    path.context("ROOMSCRIBE_BIN is not set: run `make e2e-local`, or set it to the built program")
 }
 
 /// A free TCP port of loopback.
@@ -234,7 +234,7 @@ pub fn ffmpeg(input: &Path, url: &str) -> Result<Child> {
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .context("ffmpeg is missing; `make e2e` installs it")
+        .context("ffmpeg is missing; `make e2e-local` installs it")
 }
 
 /// A viewer that holds the promise to account: offsets 1, 2, 3 … each once, over any number of connections.

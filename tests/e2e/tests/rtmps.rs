@@ -21,7 +21,9 @@ fn secured(place: &Place) -> Command {
 fn publish(program: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-    command.spawn().unwrap_or_else(|error| panic!("{program} is missing ({error}); `make e2e` installs it"))
+    command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program} is missing ({error}); `make e2e-local` installs it"))
 }
 
 /// A session whose address is a publisher's: it is given the URL, and heard.

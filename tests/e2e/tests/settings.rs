@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
 
 use roomscribe_e2e::command::{Finished, finish};
-use roomscribe_e2e::{Place, free_port};
+use roomscribe_e2e::{Place, eventually, free_port};
 use serde_json::json;
 use std::path::Path;
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
 
 /// `serve` with flags and environment in a folder, to its end.
 async fn serve(place: &Place, flags: &[&str], environment: &[(&str, &str)]) -> Finished {
@@ -169,10 +173,10 @@ async fn port_listens_on_every_address_with_a_key_and_nothing_secret_is_printed(
     assert_eq!(unknown.status(), 401);
     let known = reqwest::Client::new().get(format!("{}/v1/sessions", program.url)).bearer_auth(key);
     assert_eq!(known.send().await.unwrap().status(), 200);
+    let page = format!("http://127.0.0.1:{port}/");
+    eventually(|| async { read(&out).contains(&page) }).await.unwrap();
     assert_eq!(program.terminate().await.unwrap(), 0);
-    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
     let printed = read(&out) + &read(&err);
-    assert!(printed.contains(&format!("http://127.0.0.1:{port}/")), "{printed}");
     for secret in [key, gladia, jwt] {
         assert!(!printed.contains(secret), "{secret} was printed");
     }
@@ -185,8 +189,10 @@ async fn a_name_for_publishers_elsewhere_beside_a_port_for_this_machine_only_is_
     let err = place.data.path().join("err");
     command.args(["--rtmp-host", "rtmp.example.com"]).stderr(std::fs::File::create(&err).unwrap());
     let program = place.run(command).await.unwrap();
+    let told = "publishers are told rtmp.example.com: set RTMP_LISTEN=0.0.0.0:";
+    let line = |text: String| {
+        text.lines().any(|line| line.starts_with("RTMP_LISTEN is 127.0.0.1:") && line.contains(told))
+    };
+    eventually(|| async { line(read(&err)) }).await.unwrap();
     assert_eq!(program.terminate().await.unwrap(), 0);
-    let said = std::fs::read_to_string(err).unwrap();
-    let line = said.lines().find(|line| line.starts_with("RTMP_LISTEN is 127.0.0.1:")).unwrap_or_default();
-    assert!(line.contains("rtmp.example.com: set RTMP_LISTEN=0.0.0.0:"), "{said}");
 }

@@ -10,3 +10,4 @@ pub mod livekit;
 pub mod meeting;
 pub mod rtmp_client;
 pub mod rtmp_sink;
+pub mod tones;

@@ -105,7 +105,7 @@ async fn a_log_that_was_lost_with_its_storage_begins_anew_and_the_meeting_goes_o
     let id = SessionId::parse(ID).unwrap();
     let lost = reader.head(&id).await.unwrap().epoch;
     crate::nats_server::delete_stream(&server).await;
-    let word = (publisher.now() / crate::tones::PERIOD) as u32 + 2;
+    let word = (publisher.now() / roomscribe_sims::tones::PERIOD) as u32 + 2;
     until_word(&log(&server).await, word, &stage).await;
     assert_ne!(reader.head(&id).await.unwrap().epoch, lost);
     let offsets: Vec<_> =

@@ -1,15 +1,10 @@
-//! Audio whose every word has an identity and a time: `tone<n>` sounds from `n · 1.5 s` on for 0.8 s. And its truth.
+//! What a transcript of tones must say.
 
 use roomscribe_sims::adts::{self, Recording};
+use roomscribe_sims::tones::{self, LENGTH, PERIOD, TONES};
 use serde_json::Value;
-use std::process::Command;
 use std::sync::OnceLock;
 
-/// From one tone to the next, seconds.
-pub(crate) const PERIOD: f64 = 1.5;
-/// Length of a tone, seconds.
-pub(crate) const LENGTH: f64 = 0.8;
-const TONES: u32 = 60;
 /// Milliseconds that a time may be off: frames of the detector, the encoder's delay.
 const TOLERANCE: f64 = 100.0;
 /// … and more for each hole before it: across publishes wall time is the clock (contract §4), so what a busy machine
@@ -22,17 +17,9 @@ pub(crate) fn recording() -> &'static Recording {
     RECORDING.get_or_init(|| adts::parse(&encode(f64::from(TONES) * PERIOD)).unwrap())
 }
 
-/// ADTS.
+/// So many seconds of tones, ADTS.
 pub(crate) fn encode(seconds: f64) -> Vec<u8> {
-    let expression = format!("0.3*sin(2*PI*(400+50*floor(t/{PERIOD}))*t)*lt(mod(t\\,{PERIOD})\\,{LENGTH})");
-    let source = format!("aevalsrc={expression}:s=48000:d={seconds}");
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", &source])
-        .args(["-ac", "1", "-c:a", "aac", "-b:a", "64k", "-f", "adts", "pipe:1"])
-        .output()
-        .expect("ffmpeg is missing: install it");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
+    tones::encode(seconds).unwrap()
 }
 
 /// A stretch of stream time, in seconds, that reached no worker, or may not have.

@@ -92,7 +92,7 @@ fn next_steps(
         "export KUBECONFIG={}\n\
          alias kubectl={}\n\
          # then, for example:\n\
-         #   kubectl -n {NAMESPACE} apply -f docs/examples/minimal.yaml\n\
+         #   kubectl -n {NAMESPACE} apply -f docs/examples/session.yaml\n\
          #   kubectl -n {NAMESPACE} get ts -w\n\
          #   kubectl -n {NAMESPACE} describe ts {ROOM}\n\
          #   curl -X POST http://{played}/fake/pods/{NAMESPACE}/ts-{ROOM}-1/crash?code=1   # the worker dies\n\

@@ -184,9 +184,12 @@ fn check() -> anyhow::Result<()> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let is_there = |tool: &&str| std::env::split_paths(&paths).any(|folder| folder.join(tool).exists());
     if let Some(missing) = TOOLS.iter().find(|tool| !is_there(tool)) {
-        bail!("missing: {missing}. Run: tests/tools/need.sh node");
+        bail!("missing: {missing}. Run: tests/tools/need.sh one-node");
     }
-    ensure!(Path::new("/usr/lib/cni/bridge").exists(), "missing: CNI plugins. Run: tests/tools/need.sh node");
+    ensure!(
+        Path::new("/usr/lib/cni/bridge").exists(),
+        "missing: CNI plugins. Run: tests/tools/need.sh one-node"
+    );
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Viewers of a session over WebSockets, one at each replica of the gateway; they come back with the last offset that they have.
 
+use crate::cluster::Way;
 use crate::transcript::Transcript;
 use anyhow::ensure;
 use futures_util::StreamExt;
@@ -23,16 +24,16 @@ const SILENCE: Duration = Duration::from_secs(25);
 /// Viewers by session.
 #[derive(Default)]
 pub(crate) struct Viewers {
-    gateways: Arc<Mutex<Vec<String>>>,
+    gateways: Arc<Mutex<Vec<Way>>>,
     sessions: Mutex<HashMap<String, Vec<Viewer>>>,
 }
 
 impl Viewers {
-    /// What all of the session's viewers have; they come with the first call. `gateways`: addresses of the replicas now.
+    /// What all of the session's viewers have; they come with the first call. `gateways`: the replicas now.
     ///
     /// # Errors
     /// They do not have the same.
-    pub(crate) fn transcript(&self, session: &str, gateways: Vec<String>) -> anyhow::Result<Transcript> {
+    pub(crate) fn transcript(&self, session: &str, gateways: Vec<Way>) -> anyhow::Result<Transcript> {
         *self.gateways.lock().unwrap() = gateways;
         let mut sessions = self.sessions.lock().unwrap();
         let viewers = sessions.entry(session.to_owned()).or_insert_with(|| {
@@ -59,17 +60,17 @@ impl Drop for Viewer {
 }
 
 impl Viewer {
-    fn start(session: &str, number: usize, gateways: Arc<Mutex<Vec<String>>>) -> Self {
+    fn start(session: &str, number: usize, gateways: Arc<Mutex<Vec<Way>>>) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (session, events) = (session.to_owned(), Arc::clone(&seen));
         let task = tokio::spawn(async move {
             loop {
-                let address = {
+                let way = {
                     let gateways = gateways.lock().unwrap();
                     (!gateways.is_empty()).then(|| gateways[number % gateways.len()].clone())
                 };
-                if let Some(address) = address {
-                    connection(&address, &session, &events).await;
+                if let Some(way) = way {
+                    connection(&way, &session, &events).await;
                 }
                 tokio::time::sleep(AGAIN).await;
             }
@@ -79,9 +80,10 @@ impl Viewer {
 }
 
 /// One connection, to its end.
-async fn connection(address: &str, session: &str, events: &Mutex<Vec<Value>>) -> Option<()> {
+async fn connection(way: &Way, session: &str, events: &Mutex<Vec<Value>>) -> Option<()> {
     let after = events.lock().unwrap().last().map_or(0, |event| event["offset"].as_u64().unwrap());
-    let url = format!("ws://{address}:8080/v1/sessions/{session}/stream?after={after}");
+    let open = way.open(8080).await.ok()?;
+    let url = format!("ws://{}/v1/sessions/{session}/stream?after={after}", open.address);
     let mut request = url.into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {KEY}").parse().unwrap());
     request.headers_mut().insert("sec-websocket-protocol", "roomscribe.v1.json".parse().unwrap());
