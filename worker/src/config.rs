@@ -66,6 +66,9 @@ pub struct Args {
     /// Seconds between SIGTERM and SIGKILL: the publisher may stay until 20 s before its end.
     #[arg(long, default_value_t = 90, value_name = "SECONDS")]
     pub grace_seconds: u64,
+    /// Another worker still hears this session and hands it over (a planned move): its last words are waited for, at most 10 s.
+    #[arg(long, env = "HANDOVER")]
+    pub handover: bool,
     /// Log filter.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,

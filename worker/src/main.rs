@@ -175,6 +175,7 @@ async fn assemble(
         report,
         orders,
         settings,
+        succeeds: args.handover,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::metrics::{Metrics, Why};
 use roomscribe_transcript::{
-    Append, Appended, Event, Generation, Log, LogError, Offset, Record, SessionId, WriterNote,
+    Append, Appended, Event, Generation, Head, Log, LogError, Offset, Record, SessionId, WriterNote,
 };
 use std::io;
 use std::sync::Arc;
@@ -156,6 +156,11 @@ impl Writer {
 
     fn in_nats(&self) -> bool {
         self.log.is_shared()
+    }
+
+    /// Where the log is now, and its newest note.
+    pub(crate) async fn head(&self) -> Result<Head, LogError> {
+        self.log.head(&self.session).await
     }
 
     /// Records after `after`; empty when there are no more.

@@ -57,7 +57,13 @@ async fn make(round: &Round<'_>, attempt: u32, selects: u32) -> Result<(), Error
     }
     let service: Service = children::service(session, &installation, selects);
     apply(round, "apply the session's Service", service).await?;
-    if is_there { Ok(()) } else { create_pod(round, children::pod(session, &installation, attempt)).await }
+    // As long as the Service selects another pod, that one hears the session.
+    let succeeds = selects != attempt;
+    if is_there {
+        Ok(())
+    } else {
+        create_pod(round, children::pod(session, &installation, attempt, succeeds)).await
+    }
 }
 
 pub(super) async fn apply<K>(round: &Round<'_>, what: &'static str, object: K) -> Result<(), Error>

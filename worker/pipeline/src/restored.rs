@@ -71,6 +71,8 @@ pub struct Restored {
     pub finals: Vec<MediaRange>,
     /// From the log: where gaps stand.
     pub gaps: Vec<MediaRange>,
+    /// From the log: its newest event is a `handover`, so `note` stands for everything that was heard before.
+    pub handed_over: bool,
     /// How many pipelines this process had before: answers to an earlier one's questions are not taken for its own.
     pub incarnation: u32,
 }

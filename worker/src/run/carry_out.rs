@@ -12,8 +12,11 @@ use tokio::sync::mpsc;
 impl Loop {
     /// Does what the pipeline asks until it asks for nothing.
     pub(super) fn carry_out(&mut self) {
+        let waits = self.succession.is_some();
         while let Some(output) = self.pipeline.poll() {
-            self.one(output);
+            if !waits {
+                self.one(output);
+            }
         }
         self.next_append();
         self.flush_spool();

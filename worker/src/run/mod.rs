@@ -5,6 +5,7 @@
 
 mod carry_out;
 mod orders;
+mod succession;
 mod told;
 
 pub use orders::{Order, Orders};
@@ -25,6 +26,7 @@ use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
+use succession::Succession;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use told::Told;
@@ -56,6 +58,8 @@ pub struct Session {
     pub report: watch::Sender<Report>,
     /// What the owner asks.
     pub orders: watch::Receiver<Order>,
+    /// Another worker still hears the session, and will hand it over.
+    pub succeeds: bool,
 }
 
 /// Answers of tasks that this loop started.
@@ -92,6 +96,8 @@ struct Loop {
     /// What the log says, for a pipeline that is rebuilt.
     told: Told,
     publisher: Option<Publisher>,
+    /// Until the worker before has handed over.
+    succession: Option<Succession>,
     panics: u32,
     /// The pipeline has panicked, and an append of it is under way.
     broken: bool,
@@ -106,6 +112,7 @@ pub async fn run(session: Session) -> Exit {
     let told = Told::read(&session).await;
     let mut session_loop = Loop::new(session, told);
     loop {
+        session_loop.succeed().await;
         session_loop.carry_out();
         if session_loop.exit.is_some() {
             break;
@@ -121,7 +128,15 @@ impl Loop {
         let (id, head) = (session.settings.session.clone(), session.head.head);
         let (events, heard) = mpsc::channel(INBOX);
         let socket_tasks = JoinSet::new();
-        let pipeline = build(&session, &told, 0);
+        let contents = session.spool.contents();
+        // A process that is started again in its pod has a spool of its own, and nobody before it.
+        let is_first = contents.state.is_none() && contents.pcm.is_empty() && !told.handed_over;
+        let succession =
+            (session.succeeds && is_first && session.head.note.is_some()).then(Succession::default);
+        let pipeline = match succession {
+            Some(_) => idle(&session),
+            None => build(&session, &told, 0),
+        };
         let log_trouble = session.writer.trouble();
         Self {
             session,
@@ -137,6 +152,7 @@ impl Loop {
             appending: JoinSet::new(),
             told,
             publisher: None,
+            succession,
             panics: 0,
             broken: false,
             shell: Shell::default(),
@@ -148,10 +164,21 @@ impl Loop {
 
     /// Waits for one thing to happen and tells the pipeline. While that is broken, publishers wait in their sockets.
     async fn turn(&mut self) {
-        let wake = self.pipeline.wake_at(clock::now()).filter(|_| !self.broken);
+        let waits = self.broken || self.succession.is_some();
+        let wake = self.pipeline.wake_at(clock::now()).filter(|_| !waits);
         let wake = wake.unwrap_or_else(|| clock::now() + Duration::from_secs(60));
+        let handover = async {
+            match &mut self.succession {
+                Some(succession) => succession.ended().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            Some(ingest) = self.session.ingest.recv(), if !self.broken => self.hear(ingest),
+            () = handover => {}
+            Some(ingest) = self.session.ingest.recv(), if !self.broken => match self.succession {
+                Some(_) => self.wait(ingest),
+                None => self.hear(ingest, clock::now()),
+            },
             Some((connection, event)) = self.heard.recv() => self.socket_event(connection, event),
             Some(answer) = self.answers.join_next() => match answer {
                 Ok(answer) => self.answer(answer),
@@ -186,21 +213,24 @@ impl Loop {
         }
     }
 
-    fn hear(&mut self, ingest: Ingest) {
+    fn hear(&mut self, ingest: Ingest, now: Duration) {
         match ingest {
             Ingest::Started { connection, attempt } => {
                 self.publisher = Some(Publisher { connection, attempt, header: None });
-                self.give(Input::PublishStarted { attempt });
+                self.give_at(Input::PublishStarted { attempt }, now);
             }
             Ingest::Audio { connection, messages } if self.is_live(connection) => {
                 for message in messages {
                     self.remember_header(&message.body);
-                    self.give(Input::Audio { timestamp_ms: message.timestamp_ms, body: &message.body });
+                    self.give_at(
+                        Input::Audio { timestamp_ms: message.timestamp_ms, body: &message.body },
+                        now,
+                    );
                 }
             }
             Ingest::Ended { connection, clean } if self.is_live(connection) => {
                 self.publisher = None;
-                self.give(Input::PublishEnded { clean });
+                self.give_at(Input::PublishEnded { clean }, now);
             }
             // A connection that was taken over: its audio is older than what the new one sends.
             Ingest::Audio { .. } | Ingest::Ended { .. } => {}
@@ -284,6 +314,10 @@ impl Loop {
 
     fn order(&mut self) {
         let order = self.session.orders.borrow_and_update().clone();
+        let waits = matches!(order, Order::Run | Order::Drain);
+        if !waits && self.order_in_succession(matches!(order, Order::Stop(_))) {
+            return;
+        }
         match order {
             Order::Run => {}
             Order::Drain => self.shell.draining = true,
@@ -304,14 +338,18 @@ impl Loop {
 
     /// Tells the pipeline; a panic in it is caught, and a new one goes on from the spool.
     fn give(&mut self, input: Input<'_>) {
-        if self.broken {
+        self.give_at(input, clock::now());
+    }
+
+    fn give_at(&mut self, input: Input<'_>, now: Duration) {
+        if self.broken || self.succession.is_some() {
             return;
         }
         let pipeline = &mut self.pipeline;
         let told = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(feature = "faults")]
             crate::faults::trip(&input);
-            pipeline.handle(input, clock::now());
+            pipeline.handle(input, now);
         }));
         if told.is_err() {
             self.panicked();
@@ -357,6 +395,30 @@ impl Loop {
     }
 }
 
+/// A pipeline that only waits: it is shown, and nothing that it asks is done.
+fn idle(session: &Session) -> Pipeline {
+    let (now, wall_ms) = (clock::now(), clock::wall_ms());
+    Pipeline::new(session.settings.clone(), session.head.head, Restored::default(), now, wall_ms)
+}
+
+/// A pipeline that goes on where the log ends; the publisher came at `now`.
+fn build_after_handover(session: &Session, told: &Told, now: Duration, wall_ms: u64) -> Pipeline {
+    let restored = said(session, told, 1);
+    Pipeline::new(session.settings.clone(), session.head.head, restored, now, wall_ms)
+}
+
+/// What the log says.
+fn said(session: &Session, told: &Told, incarnation: u32) -> Restored {
+    Restored {
+        note: session.head.note.clone(),
+        finals: told.finals.iter().copied().collect(),
+        gaps: told.gaps.iter().copied().collect(),
+        handed_over: told.handed_over,
+        incarnation,
+        ..Restored::default()
+    }
+}
+
 /// A pipeline that goes on where the spool and the log end.
 fn build(session: &Session, told: &Told, incarnation: u32) -> Pipeline {
     let contents = session.spool.contents();
@@ -371,10 +433,7 @@ fn build(session: &Session, told: &Told, incarnation: u32) -> Pipeline {
     let restored = Restored {
         state: Some(state).filter(|state| *state != SpeechState::default()),
         pcm: contents.pcm.iter().map(|(at, pcm)| (*at, pcm.clone().into())).collect(),
-        note: session.head.note.clone(),
-        finals: told.finals.iter().copied().collect(),
-        gaps: told.gaps.iter().copied().collect(),
-        incarnation,
+        ..said(session, told, incarnation)
     };
     Pipeline::new(session.settings.clone(), session.head.head, restored, clock::now(), clock::wall_ms())
 }

@@ -14,6 +14,8 @@ const BATCH: usize = 256;
 pub(super) struct Told {
     pub(super) finals: VecDeque<MediaRange>,
     pub(super) gaps: VecDeque<MediaRange>,
+    /// The newest event is a `handover`: the worker that wrote it has said all that it heard.
+    pub(super) handed_over: bool,
 }
 
 impl Told {
@@ -39,6 +41,7 @@ impl Told {
 
     /// An event is in the log, or will be.
     pub(super) fn stored(&mut self, event: &Event) {
+        self.handed_over = matches!(event, Event::Handover {});
         let (ranges, range) = match event {
             Event::Final(event) => (&mut self.finals, (event.start_ms, event.end_ms)),
             Event::Gap(gap) => (&mut self.gaps, (gap.start_ms, gap.end_ms)),

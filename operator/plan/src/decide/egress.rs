@@ -24,6 +24,10 @@ const LAST_LOOK_SECONDS: i64 = 20;
 /// A stop is asked again after this.
 const STOP_AGAIN_SECONDS: i64 = 35;
 
+/// From a Service's word to every node's rules (kube-proxy), and a load balancer's: an egress that is moved before it would find
+/// nobody there, and the old worker is let go all the same.
+const SETTLE_SECONDS: i64 = 3;
+
 /// LiveKit is asked again so often while it fails; while audio flows, less.
 const TROUBLED_SECONDS: i64 = 5;
 const TROUBLED_AND_HEARD_SECONDS: i64 = 30;
@@ -258,6 +262,9 @@ fn confirm(draft: &mut Draft<'_>, egress: &Egress) {
 /// A healthy egress whose worker must leave is pointed at the new worker by one UpdateStream.
 fn move_if_leaving(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>>) {
     let Some(listening) = listening else { return };
+    if draft.memory.selected.is_some_and(|(attempt, _)| attempt != listening.pod.attempt) {
+        draft.memory.selected = None;
+    }
     if listening.pod.attempt <= egress.attempt {
         return;
     }
@@ -266,9 +273,20 @@ fn move_if_leaving(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Lis
         draft.ask(Ask::Egresses, Reason::Terminating);
         draft.wake_in(2);
     }
-    if egress.state == EgressState::Active {
+    if egress.state == EgressState::Active && is_settled(draft, listening.pod.attempt) {
         intend(draft, Some(listening), moved(egress), Reason::Terminating);
     }
+}
+
+/// The Service has selected this pod for a while. The old worker hears the room meanwhile, so it costs nothing.
+fn is_settled(draft: &mut Draft<'_>, attempt: u32) -> bool {
+    let now = draft.now;
+    let (_, since) = *draft.memory.selected.get_or_insert((attempt, now));
+    let settled = draft.since(since) >= SETTLE_SECONDS;
+    if !settled {
+        draft.wake_at(since + backoff::seconds(SETTLE_SECONDS));
+    }
+    settled
 }
 
 fn moved(egress: &Egress) -> How {

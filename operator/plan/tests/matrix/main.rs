@@ -292,8 +292,14 @@ fn a_drain_moves_the_healthy_egress_by_one_update() {
         Scene::new().leaving_pod(1).pod(2).room(1).attempt(1, 300).listed(vec![active("EG_a", 1)]).hearing(1)
     };
     let how = How::Move { egress: "EG_a".into(), from: 1 };
-    let plan = scene().plan();
-    assert!(does(&plan, |action| *action == Action::WriteIntent { attempt: 2, how: how.clone() }));
+    let moves =
+        |plan: &Plan| does(plan, |action| *action == Action::WriteIntent { attempt: 2, how: how.clone() });
+    let first = scene().plan();
+    assert!(!moves(&first), "the rules of a new pod are not everywhere yet");
+    assert_eq!(first.wake_at, Some(at(3)));
+    assert!(moves(&scene().remembering(|memory| memory.selected = Some((2, at(-3)))).plan()));
+    let other = scene().remembering(|memory| memory.selected = Some((1, at(-60)))).plan();
+    assert!(!moves(&other), "another pod's time does not count");
     let next = scene()
         .attempt(2, 0)
         .remembering(|memory| memory.intent = Some(Intent { attempt: 2, how: how.clone() }))

@@ -22,6 +22,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 const SAMPLES_PER_MS: u64 = 16;
+/// A hole between two workers is longer than this, milliseconds.
+const OVERLAP_MS: u64 = 1000;
 
 /// What a crash left, in one form for both cases.
 #[derive(Default)]
@@ -55,6 +57,28 @@ impl Found {
         Self { covered, owed, resume, zero, heard, ordinal: state.ordinal }
     }
 
+    /// The worker before said all that it heard, to the end: this one's audio follows, without a hole unless there was one.
+    fn handed_over(note: &WriterNote, now: Duration, wall_ms: u64) -> Self {
+        let zero = note.media_zero_at.as_deref().and_then(words::parse_wall);
+        let Some(zero) = zero else { return Self { ordinal: note.speech_ordinal, ..Self::default() } };
+        let here = note.covered_samples;
+        let away = wall_ms.saturating_sub(zero).saturating_sub(here / SAMPLES_PER_MS);
+        // Its media clock was not wall time, and both had the publisher for a moment.
+        let away = if away < OVERLAP_MS { 0 } else { away };
+        Self {
+            covered: here,
+            owed: Ranges::from_list(&note.owed),
+            resume: Some(AudioResume {
+                next: MediaSamples(here),
+                idle: Duration::from_millis(away),
+                as_of: now,
+            }),
+            zero: Some(zero),
+            heard: here,
+            ordinal: note.speech_ordinal,
+        }
+    }
+
     /// Only the log survived: everything after its last word is owed, up to now; wall time is the one clock left.
     fn in_log(note: &WriterNote, now: Duration, wall_ms: u64) -> Self {
         let zero = note.media_zero_at.as_deref().and_then(words::parse_wall);
@@ -76,6 +100,7 @@ impl Found {
     fn new(restored: &Restored, now: Duration, wall_ms: u64) -> Self {
         let mut found = match (&restored.state, &restored.note) {
             (Some(state), _) => Self::in_spool(state, restored, now, wall_ms),
+            (None, Some(note)) if restored.handed_over => Self::handed_over(note, now, wall_ms),
             (None, Some(note)) => Self::in_log(note, now, wall_ms),
             (None, None) => Self::default(),
         };

@@ -23,6 +23,7 @@ pub(super) struct Stopping {
     /// Nothing is heard out: the next process goes on from the spool.
     leaves: bool,
     speech_stopped: bool,
+    /// Its last event, `end` or `handover`, is appended.
     ended: bool,
 }
 
@@ -84,6 +85,9 @@ impl Pipeline {
             return;
         }
         if !is_end {
+            if !ended && !late && self.publisher.is_none() && self.is_noted {
+                return self.hand_over();
+            }
             if !self.ledger.is_appending() || late {
                 self.spool_state(now);
                 self.exit(Exit::Suspended);
@@ -96,6 +100,17 @@ impl Pipeline {
         } else if now >= deadline + LOG_PATIENCE {
             self.exit(Exit::LogFailed);
         }
+    }
+
+    /// Everything that was heard has its words or is silent: the next worker need not ask, or wait.
+    fn hand_over(&mut self) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.ended = true;
+        }
+        if self.ledger.owed().list().is_empty() {
+            self.ledger.cover(self.heard);
+        }
+        self.append(Event::Handover {}, Effect::default());
     }
 
     fn end(&mut self) {

@@ -238,6 +238,7 @@ impl World {
             note: self.log.note.clone(),
             finals: self.log.final_ranges(),
             gaps: self.log.gap_ranges(),
+            handed_over: matches!(self.log.events.last(), Some(Event::Handover {})),
             incarnation: self.incarnation,
         }
     }
