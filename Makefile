@@ -13,7 +13,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test images cluster cluster-down node-test e2e-images e2e-if-possible e2e-local cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak soak-nats generate fixtures sizes screenshots
+.PHONY: help demo test images cluster cluster-down node-test e2e-images e2e-if-possible upgrade-test e2e-local cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak soak-nats generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,12 +36,19 @@ cluster-begin:
 	@mkdir -p $(ROOMSCRIBE_CACHE)
 	@tests/cluster/build.sh >$(ROOMSCRIBE_CACHE)/cluster-build.log 2>&1 </dev/null &
 
+E2E = HELM_BIN=$$(ls -t $(ROOMSCRIBE_CACHE)/helm-*/helm | head -1) IMAGES_DIR=$(ROOMSCRIBE_CACHE)/images-test
+
 # Images of debug programs: they do the same, and are there in a minute.
 e2e: ## our images and chart on a real Kubernetes, from a room to words, while things are killed (SEED=n KILLS=n; Linux, root; or KUBECONFIG and E2E_REGISTRY)
 	@tests/cluster/may-e2e.sh
 	@$(NEED) cargo cc go helm ffmpeg
 	@[ -n "$(E2E_REGISTRY)" ] || $(MAKE) --no-print-directory e2e-images
-	@SEED=$(SEED) KILLS=$(KILLS) HELM_BIN=$$(ls -t $(ROOMSCRIBE_CACHE)/helm-*/helm | head -1) IMAGES_DIR=$(ROOMSCRIBE_CACHE)/images-test $(STAGE) "a real cluster, end to end" cargo test --locked -p roomscribe-cluster --test e2e -- --ignored --test-threads=1 --nocapture
+	@SEED=$(SEED) KILLS=$(KILLS) $(E2E) $(STAGE) "a real cluster, end to end" cargo test --locked -p roomscribe-cluster --test e2e -- --ignored --test-threads=1 --nocapture
+
+upgrade-test: ## from an earlier version to this tree and back while a session runs (FROM=<git ref>; default: the newest tag)
+	@tests/cluster/may-e2e.sh
+	@$(NEED) cargo cc go helm ffmpeg
+	@from=$$($(STAGE) "an earlier version" tests/cluster/earlier.sh "$(FROM)") && $(MAKE) --no-print-directory e2e-images && E2E_FROM_CHART=$$from/chart E2E_FROM_TAG=from E2E_FROM_IMAGES=$$from $(E2E) $(STAGE) "upgrade on a real cluster" cargo test --locked -p roomscribe-cluster --test e2e -- --ignored --test-threads=1 --nocapture upgrade::
 
 # Where it cannot be, `make test` says why and goes on.
 e2e-if-possible:

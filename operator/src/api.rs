@@ -63,6 +63,12 @@ impl Error {
         self.status().is_some_and(kube::core::Status::is_not_found)
     }
 
+    /// Its namespace is being deleted, and takes nothing new.
+    pub fn namespace_ends(&self) -> bool {
+        self.status()
+            .is_some_and(|status| status.code == 403 && status.message.contains("is being terminated"))
+    }
+
     /// It is there already.
     pub fn is_already_exists(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_already_exists)

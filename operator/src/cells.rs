@@ -5,6 +5,7 @@ use crate::credentials::Found;
 use crate::refusal::Refusal;
 use crate::workers::Polls;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
 use roomscribe_calls::Desk;
 use roomscribe_crds::{TranscriptionSession, TranscriptionSessionStatus};
 use roomscribe_plan::Intent;
@@ -26,6 +27,8 @@ pub struct Cell {
     pub polls: Polls,
     /// What the API server last refused to make.
     pub refused: Mutex<Option<Refusal>>,
+    /// Since when the API server makes nothing more here, because the namespace is being deleted.
+    pub namespace_ends: Mutex<Option<Timestamp>>,
     /// The Secret as it was applied last.
     pub secret: Mutex<Option<Applied>>,
     /// The error that ended the newest round; the log says each once.
@@ -170,7 +173,6 @@ mod tests {
 
     #[test]
     fn an_intent_whose_write_was_doubted_is_ours_when_the_resource_shows_it_and_only_then() {
-        use k8s_openapi::jiff::Timestamp;
         use roomscribe_plan::How;
         let at = |microsecond| MicroTime(Timestamp::from_microsecond(microsecond).unwrap());
         let intent = Intent { attempt: 2, how: How::Start };

@@ -31,7 +31,8 @@ pub async fn observe(
     cell: &Cell,
 ) -> Result<(Observed, Found), Error> {
     let uid = session.uid().unwrap_or_default();
-    let own = observe::session(session).ok_or(Error::Unknown)?;
+    let mut own = observe::session(session).ok_or(Error::Unknown)?;
+    own.deleted_at = own.deleted_at.or_else(|| *lock(&cell.namespace_ends));
     let pods = context.pods.of(&uid);
     let known = pods.get().map_or(&[][..], Vec::as_slice);
     let service = service(context, session, &uid, known);

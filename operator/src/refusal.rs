@@ -30,8 +30,7 @@ impl Refusal {
         if !matches!(status.code, 400 | 403 | 422) {
             return None;
         }
-        // A namespace that is being deleted takes nothing new, and the session goes with it.
-        if status.message.contains("is being terminated") {
+        if error.namespace_ends() {
             return None;
         }
         let reason = match status.message.contains("exceeded quota") {

@@ -51,7 +51,8 @@ pub struct Session {
     pub generation: Option<i64>,
     /// `metadata.creationTimestamp`.
     pub created_at: Timestamp,
-    /// `metadata.deletionTimestamp`.
+    /// `metadata.deletionTimestamp`, or since when its namespace is known to be on its way out: that takes pods first, and the
+    /// resource, with the rights to write it, only when they are gone.
     pub deleted_at: Option<Timestamp>,
     /// Our finalizer is there.
     pub has_finalizer: bool,

@@ -6,6 +6,7 @@ use crate::cells::lock;
 use crate::children::{self, names};
 use crate::refusal::Refusal;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde::Serialize;
@@ -29,6 +30,14 @@ pub(super) async fn ensure(round: &Round<'_>, attempt: u32, selects: u32) -> Res
         return Ok(());
     }
     let made = make(round, attempt, selects).await;
+    if made.as_ref().is_err_and(Error::namespace_ends) {
+        // The next round ends the session: its pods are being deleted, and nothing can take their place.
+        if lock(&round.cell.namespace_ends).replace(Timestamp::now()).is_none() {
+            tracing::info!("the namespace is being deleted: the session ends with it");
+        }
+        round.wake();
+        return Ok(());
+    }
     let refusal =
         made.as_ref().err().and_then(|error| Refusal::of(error, before.as_ref(), generation, Instant::now()));
     let told = refusal.is_some();

@@ -98,6 +98,21 @@ impl Node {
         import(self.api.folder(), archive).await
     }
 
+    /// Gives an image that is there a second name, as a registry has an earlier version beside a later one.
+    ///
+    /// # Errors
+    /// What ctr said.
+    pub async fn tag(&self, image: &str, as_well: &str) -> anyhow::Result<()> {
+        let tag = ["images", "tag", "--force", image, as_well];
+        let output = ctr(self.api.folder()).args(tag).output().await.context("ctr")?;
+        ensure!(
+            output.status.success(),
+            "ctr images tag: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
+    }
+
     /// `kill -9` of a part; it is started again 0.3 s later, as a service manager would.
     ///
     /// # Errors
@@ -115,19 +130,7 @@ impl Node {
             ["-n", namespace, "get", "pod", pod, "-o", "jsonpath={.status.containerStatuses[0].containerID}"];
         let id = self.api.kubectl(&id).await?;
         let id = id.strip_prefix("containerd://").with_context(|| format!("{pod} has no container"))?;
-        let mut ctr = tokio::process::Command::new("ctr");
-        ctr.args([
-            "--address",
-            &socket(self.api.folder()),
-            "--namespace",
-            "k8s.io",
-            "task",
-            "kill",
-            "--signal",
-            "9",
-            id,
-        ]);
-        let output = ctr.kill_on_drop(true).output().await?;
+        let output = ctr(self.api.folder()).args(["task", "kill", "--signal", "9", id]).output().await?;
         ensure!(output.status.success(), "ctr task kill: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(())
     }
@@ -204,22 +207,19 @@ async fn free() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// containerd's own client; it ends with its handle.
+fn ctr(folder: &Path) -> tokio::process::Command {
+    let mut ctr = tokio::process::Command::new("ctr");
+    ctr.args(["--address", &socket(folder), "--connect-timeout", "2s", "--namespace", "k8s.io"]);
+    ctr.kill_on_drop(true);
+    ctr
+}
+
 /// Also waits for containerd.
 async fn import(folder: &Path, archive: &Path) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
-        let mut ctr = tokio::process::Command::new("ctr");
-        ctr.args([
-            "--address",
-            &socket(folder),
-            "--connect-timeout",
-            "2s",
-            "--namespace",
-            "k8s.io",
-            "images",
-            "import",
-        ]);
-        let output = ctr.arg(archive).kill_on_drop(true).output().await.context("ctr")?;
+        let output = ctr(folder).args(["images", "import"]).arg(archive).output().await.context("ctr")?;
         if output.status.success() {
             return Ok(());
         }

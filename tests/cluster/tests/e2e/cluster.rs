@@ -10,7 +10,7 @@ use tokio::process::{Child, ChildStdout};
 /// As `make e2e` packs them.
 const IMAGES: [&str; 6] = ["operator", "worker", "gateway", "speech", "livekit-sim", "nats"];
 /// What it makes in a given cluster, and takes away again.
-const NAMESPACES: [&str; 3] = ["roomscribe", "meetings", "peers"];
+const NAMESPACES: [&str; 4] = ["roomscribe", "meetings", "webinars", "peers"];
 /// For kubectl to open a way.
 const OPENING: Duration = Duration::from_secs(10);
 
@@ -96,7 +96,7 @@ impl Cluster {
     /// Takes away what was made in somebody else's cluster.
     pub(crate) async fn end(&self) -> anyhow::Result<()> {
         if self.node.is_none() {
-            let mut delete = vec!["delete", "namespace", "--timeout=180s"];
+            let mut delete = vec!["delete", "namespace", "--ignore-not-found", "--timeout=180s"];
             delete.extend(NAMESPACES);
             self.kubectl.run(&delete).await?;
         }

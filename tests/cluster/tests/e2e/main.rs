@@ -10,6 +10,7 @@ mod cluster;
 mod kills;
 mod tally;
 mod transcript;
+mod upgrade;
 mod viewers;
 mod world;
 

@@ -1,6 +1,6 @@
 //! What only the API server knows: it refuses the pod or the Service, and the session says so in its words.
 
-use crate::world::{World, api, join, livekit, until};
+use crate::world::{World, api, join, live, livekit, until};
 use kube::api::{Patch, PatchParams};
 use roomscribe_crds::condition::{self, ConditionType};
 use serde_json::{Value, json};
@@ -55,6 +55,28 @@ async fn a_service_that_a_policy_refuses_is_told_beside_a_pod_that_listens() {
     // A change of the spec is tried at once.
     patch(&world, "standup", json!({"limits": {"maxDurationSeconds": 3600}})).await;
     world.until_ready("standup").await;
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_namespace_which_takes_pods_first_and_the_resource_only_when_they_are_gone() {
+    let livekit = livekit(83).await;
+    join(&livekit, "standup", "ada");
+    let world = World::new(api().await, &livekit.url()).await;
+    let operator = world.operator().await;
+    world.create("standup", "standup").await;
+    world.until_ready("standup").await;
+    world.api.kubectl(&["delete", "namespace", &world.namespace, "--wait=false"]).await.unwrap();
+    // As its controller does, which does not run here.
+    world.api.kubectl(&["-n", &world.namespace, "delete", "pods", "--all", "--wait=false"]).await.unwrap();
+    until("nothing keeps the resource, although nobody has deleted it", async || {
+        let session = world.sessions.get("standup").await.unwrap();
+        let completed = session.status.is_some_and(|status| status.completed_at.is_some());
+        completed && session.metadata.finalizers.unwrap_or_default().is_empty()
+    })
+    .await;
+    assert!(live(&livekit, None).is_empty());
+    let said = operator.said();
+    assert!(said.contains("the namespace is being deleted") && !said.contains("round ended early"), "{said}");
 }
 
 /// A policy of this namespace, as platform teams have them.
