@@ -1,5 +1,5 @@
-//! The load balancer of a cluster without a cloud: it gives every Service of type LoadBalancer an address of its own.
-//! kube-proxy does the rest.
+//! The load balancer of a cluster without a cloud: it gives every Service of type LoadBalancer an address of its own, unless
+//! it names the class of another one. kube-proxy does the rest.
 
 use super::addresses::balancers;
 use futures_util::StreamExt;
@@ -38,7 +38,8 @@ pub(super) async fn balance(client: Client) {
 }
 
 fn wants(service: &Service) -> bool {
-    let is_balanced = service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
+    let spec = service.spec.as_ref().filter(|spec| spec.load_balancer_class.is_none());
+    let is_balanced = spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
     is_balanced && service.metadata.deletion_timestamp.is_none() && address(service).is_none()
 }
 
@@ -68,6 +69,7 @@ async fn tell(client: &Client, service: &Service, address: Ipv4Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::ServiceSpec;
 
     #[test]
     fn the_first_free_address_is_given_until_none_is_left() {
@@ -76,5 +78,19 @@ mod tests {
         assert_eq!(next(&[first]), Some(Ipv4Addr::new(198, 18, 112, 2)));
         let all: Vec<Ipv4Addr> = balancers().collect();
         assert_eq!(next(&all), None);
+    }
+
+    #[test]
+    fn a_service_of_another_class_waits_for_its_own_balancer() {
+        let service = |class: Option<&str>| Service {
+            spec: Some(ServiceSpec {
+                type_: Some("LoadBalancer".into()),
+                load_balancer_class: class.map(str::to_owned),
+                ..ServiceSpec::default()
+            }),
+            ..Service::default()
+        };
+        assert!(wants(&service(None)));
+        assert!(!wants(&service(Some("example.com/other"))));
     }
 }

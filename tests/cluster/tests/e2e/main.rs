@@ -7,6 +7,7 @@
 )]
 
 mod cluster;
+mod exposure;
 mod kills;
 mod tally;
 mod transcript;

@@ -108,6 +108,13 @@ impl World {
         self.kubectl(&["apply", "-f", &path(format!("docs/examples/{name}"))]).await.map(drop)
     }
 
+    /// Makes a session.
+    pub(crate) async fn create(&self, session: &str, spec: Value) -> anyhow::Result<()> {
+        let resource = json!({"apiVersion": "roomscribe.io/v1alpha1", "kind": "TranscriptionSession",
+            "metadata": {"name": session, "namespace": NAMESPACE}, "spec": spec});
+        self.cluster.kubectl.apply(&resource.to_string()).await.map(drop)
+    }
+
     /// helm with the installation.
     pub(crate) async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let program = std::env::var("HELM_BIN").context("HELM_BIN: run make e2e")?;
