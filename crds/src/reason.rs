@@ -51,8 +51,8 @@ reasons! {
     QuotaExceeded: "The namespace's quota refuses the pod or the Service.", "Raise the ResourceQuota, or stop another session.";
     Refused: "The API server refuses the pod, the Service or the Secret; its words are in the message.", "Mend what the message names in the spec, the namespace or the cluster's policies; the operator tries again, at least every five minutes.";
     ImagePullFailed: "The worker's image cannot be pulled.", "Check the image, its registry and the pull secret.";
-    WorkerRestarting: "The worker's container ended and is started again; `status.worker.lastExit` has its exit code.", "Nothing: the next egress follows by itself.";
-    CrashLooping: "The worker's container ends again and again.", "Look at its last exit code in `status.worker.lastExit` and at its log.";
+    WorkerRestarting: "The worker's container ended and is started again; its exit code is in `status.worker.lastExit`, its last words in the message.", "Nothing: the next egress follows by itself.";
+    CrashLooping: "The worker's container ends again and again.", "Read its last words in the message, and its log; its exit code is in `status.worker.lastExit`.";
     Evicted: "The worker pod was evicted; another one takes over.", "Nothing.";
     NodeLost: "The worker's node does not answer; another pod takes over.", "Look after the node.";
     Terminating: "The worker pod is ending.", "Nothing.";
@@ -87,6 +87,7 @@ reasons! {
     UpstreamUnavailable: "The speech service does not answer; audio is kept and sent later.", "Check `speech.apiUrl` and the way out; the worker tries on.";
     StorageFull: "The transcript's log refuses events for lack of space; nothing that was acknowledged is lost.", "Free space, or enlarge the volume.";
     StorageFailed: "The transcript's log cannot be written; nothing that was acknowledged is lost.", "Look after the volume; the worker's words are in the message.";
+    NatsUnreachable: "The NATS that keeps transcripts does not answer the worker; what was said is kept, and stored when it does.", "Look whether NATS runs, and whether the session's namespace reaches it on port 4222; the worker's words are in the message.";
     UnsupportedAudio: "The publisher does not send AAC-LC.", "Change the publisher's encoder.";
 
     AsAsked: "It works as asked.", "Nothing.";

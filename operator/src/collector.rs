@@ -1,4 +1,4 @@
-//! Once a minute: one unfiltered ListEgress per LiveKit project. It feeds the sessions, and stops what has outlived them.
+//! Once a minute, and with new keys at once: one unfiltered ListEgress per LiveKit project. It feeds the sessions, and stops what has outlived them.
 
 use crate::cells::{Cell, lock};
 use crate::context::Context;
@@ -31,7 +31,11 @@ pub async fn run(context: Arc<Context>) {
             context.cells.retain(|uid| alive.contains(uid));
             lock(&context.begun).retain(|uid| alive.contains(uid));
         }
-        tokio::time::sleep(PERIOD).await;
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            // Sessions whose key was refused wait for nothing else. First each finds out that there is another one.
+            () = context.renewed.notified() => tokio::time::sleep(FIRST).await,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use roomscribe_crds::TranscriptionSession;
 use roomscribe_plan::Policy;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
 
 /// A pod as far as we care.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub struct SeenPod {
     pub host_ip: Option<String>,
     /// What of the spec it was made of.
     pub made_of: Option<String>,
+    /// Image of its container.
+    pub image: Option<String>,
 }
 
 /// A session as others see it.
@@ -66,6 +69,8 @@ pub struct Context {
     pub sessions: Index<SeenSession>,
     /// Sessions that this process has let begin, before the watch shows it.
     pub begun: Mutex<HashSet<String>>,
+    /// The installation has new keys.
+    pub renewed: Notify,
     /// Speech sessions at a time.
     pub max_concurrent: Option<u32>,
     /// What the installation has chosen.

@@ -13,7 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use roomscribe_crds::TranscriptionSession;
 use roomscribe_crds::condition::{self, ConditionType};
 use roomscribe_crds::reason::Reason;
-use roomscribe_plan::{Cluster, Gate, Known, Observed, Plan, Service, plan_under};
+use roomscribe_plan::{Cluster, Gate, Known, Observed, Plan, PodState, Service, plan_under};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,7 +53,11 @@ pub async fn observe(
             queue_place: None,
             livekit_is_public: found.livekit_is_public,
         },
-        cluster: Cluster { pods: known_pods(&pods), service, refused: refused(cell) },
+        cluster: Cluster {
+            pods: known_pods(&pods, &context.installation().worker.image),
+            service,
+            refused: refused(cell),
+        },
         livekit,
         worker: cell.polls.report(&targets),
         memory,
@@ -65,11 +69,22 @@ fn refused(cell: &Cell) -> Option<(Reason, String)> {
     lock(&cell.refused).as_ref().map(|refusal| (refusal.reason, refusal.words.clone()))
 }
 
-fn known_pods(pods: &Known<Vec<SeenPod>>) -> Known<Vec<roomscribe_plan::Pod>> {
+/// `image`: of the next pod.
+fn known_pods(pods: &Known<Vec<SeenPod>>, image: &str) -> Known<Vec<roomscribe_plan::Pod>> {
     match pods {
         Known::Unknown => Known::Unknown,
-        Known::Known(pods) => Known::Known(pods.iter().map(|seen| seen.pod.clone()).collect()),
+        Known::Known(pods) => Known::Known(pods.iter().map(|seen| judged(seen, image)).collect()),
     }
+}
+
+/// A pod that waits for an image which the installation has given up will not run: whoever mended it means this session too.
+fn judged(seen: &SeenPod, image: &str) -> roomscribe_plan::Pod {
+    let mut pod = seen.pod.clone();
+    let is_given_up = seen.image.as_deref().is_some_and(|own| own != image);
+    if is_given_up && matches!(pod.state, PodState::Pending(Reason::ImagePullFailed, _)) {
+        pod.state = PodState::Failed(Reason::ImagePullFailed);
+    }
+    pod
 }
 
 fn service(
@@ -159,4 +174,34 @@ fn gate(context: &Context, me: &Facts, begun: &HashSet<String>) -> (Option<Strin
         }
     }
     observe::gate::room_and_queue(&others, me, limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(state: PodState) -> SeenPod {
+        let pod = roomscribe_plan::Pod {
+            name: "ts-monday-1".into(),
+            uid: "u".into(),
+            attempt: 1,
+            key_generation: 1,
+            node: String::new(),
+            state,
+            leaving: false,
+            container_started_at: None,
+            restarts: 0,
+            last_exit: None,
+        };
+        let image = Some("registry/worker:1".into());
+        SeenPod { pod, status_address: None, host_ip: None, made_of: None, image }
+    }
+
+    #[test]
+    fn a_pod_whose_image_cannot_be_had_and_is_not_wanted_any_more_is_given_up() {
+        let unpulled = seen(PodState::Pending(Reason::ImagePullFailed, "not found".into()));
+        assert_eq!(judged(&unpulled, "registry/worker:2").state, PodState::Failed(Reason::ImagePullFailed));
+        assert_eq!(judged(&unpulled, "registry/worker:1").state, unpulled.pod.state);
+        assert_eq!(judged(&seen(PodState::Listening), "registry/worker:2").state, PodState::Listening);
+    }
 }

@@ -109,6 +109,7 @@ fn pod(pod: &Pod) -> Option<Entry<SeenPod>> {
         status_address: ip.map(|ip| status_address(&ip)),
         made_of: pod.annotations().get(names::MADE_OF).cloned(),
         host_ip: status.and_then(|status| status.host_ip.clone()),
+        image: pod.spec.as_ref().and_then(|spec| spec.containers.first()?.image.clone()),
     };
     Some(Entry { owner, name: pod.name_any(), fact: seen })
 }

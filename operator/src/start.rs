@@ -185,6 +185,7 @@ fn context(
         services: Index::of_watches(watches),
         sessions: Index::of_watches(watches),
         begun: Default::default(),
+        renewed: Default::default(),
         max_concurrent: Some(args.speech_max_concurrent).filter(|count| *count > 0),
         policy: Policy { cleanup_deadline_seconds: args.cleanup_deadline_seconds, ..Policy::default() },
         wakes: Arc::new(Router::of(namespaces)),
@@ -251,6 +252,7 @@ pub(crate) fn renew(context: &Context, args: &Args) {
     context.vault.renew(own(args));
     let running = context.sessions.all(|seen| (!seen.finished).then(|| seen.object.clone()));
     running.into_iter().for_each(|object| context.wakes.wake(object));
+    context.renewed.notify_one();
 }
 
 fn own(args: &Args) -> Own {

@@ -55,6 +55,21 @@ fn a_pod_s_facts_are_read() {
 }
 
 #[test]
+fn a_container_that_ended_is_known_by_its_last_words_and_lines_of_a_log_are_none() {
+    let words = |message: &str| {
+        let end = json!({"exitCode": 64, "finishedAt": "2026-11-25T10:00:00Z", "message": message});
+        seen(container(json!({"terminated": end}))).last_exit.unwrap().words
+    };
+    assert_eq!(
+        words("{\"level\":\"INFO\"}\nroomscribe-worker: GLADIA_API_KEY: is not set\n"),
+        "GLADIA_API_KEY: is not set"
+    );
+    assert_eq!(words("exec: no such file"), "exec: no such file");
+    assert_eq!(words("{\"level\":\"ERROR\"}\n"), "");
+    assert_eq!(words(""), "");
+}
+
+#[test]
 fn a_pod_that_is_not_a_worker_s_is_not_read() {
     assert_eq!(observed(json!({"labels": {}}), running(true)), None);
     assert_eq!(observed(json!({"labels": {"roomscribe.io/attempt": "x"}}), running(true)), None);
@@ -283,6 +298,7 @@ fn a_worker_that_cannot_store_or_decode_says_so() {
     assert_eq!(told(json!({})).trouble, None);
     assert_eq!(told(json!({"reason": "StorageFull"})).trouble, Some(Reason::StorageFull));
     assert_eq!(told(json!({"reason": "StorageFailed"})).trouble, Some(Reason::StorageFailed));
+    assert_eq!(told(json!({"reason": "NatsUnreachable"})).trouble, Some(Reason::NatsUnreachable));
     let publisher = json!({"attempt": 2, "reason": "UnsupportedAudio"});
     let deaf = told(json!({"state": "publishing", "publisher": publisher}));
     assert_eq!(deaf.trouble, Some(Reason::UnsupportedAudio));

@@ -14,6 +14,7 @@ use roomscribe_pipeline::stream_key::{SessionSecret, verify_stop};
 use roomscribe_transcript::SessionId;
 use serde::Deserialize;
 use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -34,11 +35,27 @@ pub struct Owner {
     pub orders: Orders,
 }
 
+/// Whether the session has its log: before, nobody is let in.
+#[derive(Debug, Clone, Default)]
+pub struct Begun(Arc<OnceLock<()>>);
+
+impl Begun {
+    /// From now on.
+    pub fn tell(&self) {
+        let _ = self.0.set(());
+    }
+
+    fn is_so(&self) -> bool {
+        self.0.get().is_some()
+    }
+}
+
 #[derive(Clone)]
 struct Shared {
     metrics: Metrics,
     report: watch::Receiver<Report>,
     owner: Owner,
+    begun: Begun,
 }
 
 /// `?since=<version>&waitSeconds=30`.
@@ -63,6 +80,7 @@ pub async fn serve(
     metrics: Metrics,
     report: watch::Receiver<Report>,
     owner: Owner,
+    begun: Begun,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let app = Router::new()
@@ -71,13 +89,18 @@ pub async fn serve(
         .route("/metrics", get(scrape))
         .route("/status", get(status))
         .route("/stop", post(stop))
-        .with_state(Shared { metrics, report, owner });
+        .with_state(Shared { metrics, report, owner, begun });
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }
 
-/// Ready = the RTMP port listens and the session is not done.
+/// Ready = the session has its log, the RTMP port listens, and it is not done.
 async fn ready(State(shared): State<Shared>) -> Response {
-    let state = shared.report.borrow().state;
+    let report = shared.report.borrow().clone();
+    if !shared.begun.is_so() {
+        let waits = report.last_error.unwrap_or_else(|| "the session's log is being opened".to_owned());
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{waits}\n")).into_response();
+    }
+    let state = report.state;
     match state.as_str() {
         "draining" | "done" => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", state.as_str())).into_response()

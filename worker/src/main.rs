@@ -3,6 +3,7 @@
 use roomscribe_pipeline::stream_key::SessionSecret;
 use roomscribe_pipeline::{Exit, Report};
 use roomscribe_transcript::discreet;
+use roomscribe_worker::admin::Begun;
 use roomscribe_worker::config::{Args, ConfigError, SessionFile};
 use roomscribe_worker::connection::ConnectionSettings;
 use roomscribe_worker::metrics::Metrics;
@@ -104,17 +105,31 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
     let every = Duration::from_secs(args.tls_renewal_seconds.max(1));
     let renewal = started.tls.clone().map(|tls| tokio::spawn(tls.keep_fresh(every)));
     let settings = ConnectionSettings { tls: started.tls.clone(), ..ConnectionSettings::default() };
-    let session = assemble(&args, started, &registry, &metrics, report, ordered).await?;
     let (stop, stopped) = watch::channel(false);
+    // Before the log, so that whoever asks hears what the session waits for.
+    let begun = Begun::default();
+    let health = admin::serve(
+        admin_listener,
+        metrics.clone(),
+        reported.clone(),
+        owner,
+        begun.clone(),
+        told(stopped.clone()),
+    );
+    let health = tokio::spawn(health);
+    let session = tokio::select! {
+        session = assemble(&args, started, &registry, &metrics, report, ordered) => session?,
+        () = asked_to_end() => return Err((TRY_AGAIN, "asked to end before the session had its log".into())),
+    };
+    begun.tell();
     let doors = tokio::spawn(door::serve(
         rtmp,
         registry.clone(),
         settings,
-        metrics.clone(),
-        told(stopped.clone()),
+        metrics,
+        told(stopped),
         Duration::from_secs(1),
     ));
-    let health = tokio::spawn(admin::serve(admin_listener, metrics, reported.clone(), owner, told(stopped)));
     // A task, not this future: each wake-up of the runtime's own future costs a write to its event descriptor.
     let mut running = tokio::spawn(run::run(session));
     let exit = tokio::select! {
@@ -155,13 +170,12 @@ async fn assemble(
     report: watch::Sender<Report>,
     orders: watch::Receiver<Order>,
 ) -> Result<Session, Failure> {
-    let log = storage::open(args).await.map_err(|error| (UNAVAILABLE, error))?;
     let Started { file, secret, speech, .. } = started;
     let lowest_attempt = file.lowest_attempt.unwrap_or(file.settings.generation.0);
     let mut settings = file.settings;
     settings.longest_stop = Duration::from_secs(args.grace_seconds).saturating_sub(EXIT_RESERVE);
-    let head = log.open(&settings.session).await;
-    let head = head.map_err(|error| (UNAVAILABLE, storage::failed(args, &error)))?;
+    let begun = storage::begin(args, &settings.session, &report).await;
+    let (log, head) = begun.map_err(|error| (UNAVAILABLE, error))?;
     let spool = Spool::open(&args.data_dir.join("sessions").join(settings.session.as_str()).join("spool"))
         .map_err(|error| (UNAVAILABLE, storage::folder(args, &error)))?;
     Ok(Session {
@@ -177,6 +191,19 @@ async fn assemble(
         settings,
         succeeds: args.handover,
     })
+}
+
+/// SIGTERM or SIGINT: in a container nothing else makes of them an end.
+async fn asked_to_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 /// SIGTERM: until the publisher's leaving or `grace − 20 s`, because closing the port first wedges the egress. SIGINT,

@@ -12,12 +12,13 @@
 //! | `ends` | the `end` of logs that nobody has ended, and asked-for erasures |
 //! | `sessions` | the directory that the gateway asks; `find` and `change` are its two halves |
 //! | `jwks` | the keys of whoever signs viewers' tokens |
-//! | `settings`, `start`, `listen` | the process `roomscribe-gateway` |
+//! | `settings`, `start`, `listen`, `door` | the process `roomscribe-gateway` |
 
 mod api;
 mod cache;
 mod change;
 mod document;
+mod door;
 mod ends;
 mod find;
 mod jwks;

@@ -1,5 +1,6 @@
 //! From settings to a running gateway, and its end.
 
+use super::door::Door;
 use super::jwks;
 use super::listen::listen;
 use super::sessions::{ClusterSessions, Place};
@@ -11,57 +12,69 @@ use roomscribe_transcript::Log;
 use roomscribe_transcript::nats::{NatsLog, NatsSettings};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-/// How long a start waits for the API server; NATS has its own wait, as long.
-const API_WAIT: Duration = Duration::from_secs(20);
-/// For one answer.
+/// For one attempt at NATS.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// For one answer of the API server.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
-/// Runs until `stop`, then lets viewers go elsewhere.
+/// Runs until `stop`, then lets viewers go elsewhere. NATS and the API server are waited for: a process that ended would only
+/// be started again, later and later, and its last words are not what `/readyz` shows.
 ///
 /// # Errors
-/// [`SettingError`] for a setting that is wrong; otherwise something that it needs was not there in time.
+/// [`SettingError`] for a setting that is wrong; otherwise a thing of this machine cannot be had.
 pub async fn run(args: Args, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
     let (config, nats) = (config(&args)?, args.nats()?);
     let place =
         Place { namespaces: args.namespaces(), install: args.install()?, retention: args.retention() };
     // NATS' TLS takes it too.
     let client = client().await?;
-    let (log, ()) = tokio::try_join!(log(nats), answers(&client))?;
-    serve(&args, config, place, log, client, stop).await
+    let door = Door::open(bound("METRICS_LISTEN", args.metrics_listen)?);
+    let mut stop = pin!(stop);
+    let log = tokio::select! {
+        (log, ()) = async { tokio::join!(log(nats, &door), answers(&client, &door)) } => log,
+        () = &mut stop => return Ok(()),
+    };
+    serve_behind(door, &args, config, place, log, client, stop).await
 }
 
 /// The log in NATS, with this process' replicas and retention: workers of an older installation have the former ones.
-async fn log(settings: NatsSettings) -> anyhow::Result<Log> {
-    let nats = NatsLog::connect(settings).await?;
+async fn log(settings: NatsSettings, door: &Door) -> Log {
+    let nats = loop {
+        match NatsLog::connect_within(ATTEMPT, settings.clone()).await {
+            Ok(nats) => break nats,
+            Err(error) => door.waits_for("NATS", error.to_string()),
+        }
+        sleep(RETRY_WAIT).await;
+    };
+    door.has("NATS");
     if let Err(error) = nats.update_stream().await {
         tracing::warn!(%error, "the transcript log keeps its replicas and retention; whoever runs NATS must look");
     }
-    Ok(Log::Nats(Arc::new(nats)))
+    Log::Nats(Arc::new(nats))
 }
 
 /// Waits for the API server.
-async fn answers(client: &Client) -> anyhow::Result<()> {
-    let deadline = Instant::now() + API_WAIT;
+async fn answers(client: &Client, door: &Door) {
     loop {
         let why = match timeout(ANSWER_WAIT, client.apiserver_version()).await {
-            Ok(Ok(_)) => return Ok(()),
+            Ok(Ok(_)) => break,
             // It is there; what this gateway may not do, `/readyz` says.
-            Ok(Err(kube::Error::Api(status))) if status.code < 500 => return Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.code < 500 => break,
             Ok(Err(error)) => format!("{:#}", anyhow::Error::from(error)),
             Err(_) => "no answer".to_owned(),
         };
-        if Instant::now() + RETRY_WAIT >= deadline {
-            anyhow::bail!("the Kubernetes API: {why}: whoever runs the cluster must look at it");
-        }
+        let why = format!("the Kubernetes API: {why}: whoever runs the cluster must look at it");
+        door.waits_for("API", why);
         sleep(RETRY_WAIT).await;
     }
+    door.has("API");
 }
 
 /// The same over a log and an API server of the caller's.
@@ -76,20 +89,29 @@ pub async fn serve(
     client: Client,
     stop: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
-    let (http, metrics) =
-        (bound("HTTP_LISTEN", args.http_listen)?, bound("METRICS_LISTEN", args.metrics_listen)?);
+    let door = Door::open(bound("METRICS_LISTEN", args.metrics_listen)?);
+    serve_behind(door, args, config, place, log, client, stop).await
+}
+
+async fn serve_behind(
+    door: Door,
+    args: &Args,
+    config: Config,
+    place: Place,
+    log: Log,
+    client: Client,
+    stop: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let http = bound("HTTP_LISTEN", args.http_listen)?;
     tracing::info!(http = %args.http_listen, namespaces = place.namespaces.join(","), "serving sessions");
     let sessions = ClusterSessions::start(client, place, log.clone());
     let gateway = app(config.clone(), sessions as Arc<dyn Sessions>, log);
     let signers = jwks::url(&args.jwks_url)?.zip(config.jwks.clone());
     let signers = signers.map(|(url, keys)| tokio::spawn(jwks::follow(url, keys)));
-    let (ended, end) = watch::channel(false);
-    let health = axum::serve(metrics, gateway.health_router()).with_graceful_shutdown(told(end));
-    let health = tokio::spawn(health.into_future());
+    door.lead_to(gateway.health_router());
     let served = gateway.serve(http, stop).await;
     // Until the last viewer has gone, `/readyz` says why.
-    let _ = ended.send(true);
-    let _ = tokio::time::timeout(Duration::from_secs(1), health).await;
+    door.close().await;
     signers.inspect(tokio::task::JoinHandle::abort);
     tracing::info!("ended: no viewer is left");
     served.context("HTTP_LISTEN")
@@ -132,8 +154,4 @@ pub async fn client() -> anyhow::Result<Client> {
         kube::Config::infer().await.context("no Kubernetes API: run in a pod, or set KUBECONFIG")?;
     config.connect_timeout = Some(Duration::from_secs(5));
     Client::try_from(config).context("the Kubernetes API cannot be used")
-}
-
-async fn told(mut end: watch::Receiver<bool>) {
-    let _ = end.wait_for(|ended| *ended).await;
 }

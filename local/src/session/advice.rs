@@ -97,6 +97,7 @@ fn fixed(reason: Reason) -> Option<&'static str> {
         | Reason::ImagePullFailed
         | Reason::Evicted
         | Reason::NodeLost
+        | Reason::NatsUnreachable
         | Reason::AddressPending
         | Reason::AddressTimeout => "this cannot happen without Kubernetes: please report it",
         _ => return None,

@@ -221,7 +221,8 @@ impl Driver {
             None => {
                 self.restart_at = Some(now + RESTART_WAIT * 2u32.pow(self.broken));
                 let reason = trouble.reason.to_owned();
-                self.task.exit = Some(ContainerExit { code: 75, reason, at: Timestamp::now() });
+                self.task.exit =
+                    Some(ContainerExit { code: 75, reason, words: String::new(), at: Timestamp::now() });
             }
             Some(at) if at <= now => {
                 (self.restart_at, self.broken) = (None, self.broken + 1);

@@ -128,6 +128,8 @@ pub struct ContainerExit {
     pub code: i32,
     /// The kubelet's word.
     pub reason: String,
+    /// What it said last of why, in one line, without secrets; empty when it said nothing.
+    pub words: String,
     /// When.
     pub at: Timestamp,
 }
@@ -377,7 +379,8 @@ pub struct WorkerReport {
     pub since: Timestamp,
     /// Its speech session.
     pub speech: SpeechState,
-    /// Why it cannot do its work although it listens (`StorageFull`, `StorageFailed`, `UnsupportedAudio`).
+    /// Why it cannot do its work although it runs (`StorageFull`, `StorageFailed`, `NatsUnreachable`,
+    /// `UnsupportedAudio`).
     pub trouble: Option<Reason>,
     /// Media heard, milliseconds.
     pub media_ms: u64,

@@ -62,6 +62,7 @@ mod tests {
             status_address: Some(format!("10.0.0.{attempt}:9090")),
             host_ip: None,
             made_of: None,
+            image: None,
         }
     }
 

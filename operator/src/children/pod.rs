@@ -102,6 +102,8 @@ fn container(session: &TranscriptionSession, installation: &Installation, succee
         // The worker takes port 1935 before port 9090, so whoever answers here listens there.
         readiness_probe: Some(probe("/ready", 2, 2)),
         liveness_probe: Some(probe("/live", 10, 6)),
+        // A program that ends says why in one line, which the session's condition shows.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),

@@ -126,9 +126,19 @@ fn last_exit(container: &ContainerStatus) -> Option<ContainerExit> {
     let end = ended(&container.state).or_else(|| ended(&container.last_state))?;
     Some(ContainerExit {
         code: end.exit_code,
+        words: last_words(end.message.as_deref().unwrap_or_default()),
         reason: end.reason.unwrap_or_default(),
         at: end.finished_at?.0,
     })
+}
+
+/// The line with which the program itself ends, or what the runtime says of a program that it cannot start. Lines of its log
+/// stay where they are.
+fn last_words(message: &str) -> String {
+    let last = message.trim_end().lines().next_back().unwrap_or_default();
+    let is_log = last.starts_with('{');
+    let said = last.strip_prefix("roomscribe-worker: ").unwrap_or(last);
+    text(Some(said).filter(|_| !is_log))
 }
 
 fn text(text: Option<&str>) -> String {

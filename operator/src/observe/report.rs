@@ -108,7 +108,8 @@ pub fn report(pod: &str, status: &StatusJson, at: Timestamp) -> WorkerReport {
 /// Why a worker that listens cannot do its work.
 fn trouble(status: &StatusJson) -> Option<Reason> {
     let words = [Some(&status.reason), status.publisher.as_ref().map(|publisher| &publisher.reason)];
-    let troubles = [Reason::StorageFull, Reason::StorageFailed, Reason::UnsupportedAudio];
+    let troubles =
+        [Reason::StorageFull, Reason::StorageFailed, Reason::NatsUnreachable, Reason::UnsupportedAudio];
     words.into_iter().flatten().find_map(|word| reason(word).filter(|reason| troubles.contains(reason)))
 }
 

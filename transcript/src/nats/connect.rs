@@ -40,11 +40,16 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) async fn open(settings: NatsSettings, writer: String) -> Result<Self, LogError> {
+    /// Waits this long for NATS.
+    pub(super) async fn open(
+        settings: NatsSettings,
+        writer: String,
+        patience: Duration,
+    ) -> Result<Self, LogError> {
         let doubts = watch::Sender::new(0);
         let addresses = addresses(&settings)?;
         let options = with_user(options(&settings, doubts.clone()).await?, &addresses);
-        let deadline = Instant::now() + CONNECT_WAIT;
+        let deadline = Instant::now() + patience;
         let client = loop {
             let error = match options.clone().connect(addresses.clone()).await {
                 Ok(client) => break client,

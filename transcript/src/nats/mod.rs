@@ -47,8 +47,16 @@ impl NatsLog {
     /// Connects, and makes the stream when it is not there. Waits [`CONNECT_WAIT`] at most for NATS; later losses of the
     /// connection are mended inside. [`LogError::Nats`] names the URL, never its password.
     pub async fn connect(settings: NatsSettings) -> Result<Self, LogError> {
+        Self::connect_within(CONNECT_WAIT, settings).await
+    }
+
+    /// The same with another patience.
+    ///
+    /// # Errors
+    /// As of [`Self::connect`].
+    pub async fn connect_within(patience: Duration, settings: NatsSettings) -> Result<Self, LogError> {
         let writer = crate::state::new_epoch();
-        let conn = Arc::new(Conn::open(settings, writer).await?);
+        let conn = Arc::new(Conn::open(settings, writer, patience).await?);
         Ok(Self { conn, resident: Mutex::default(), clock: AtomicU64::new(0), tally: Arc::default() })
     }
 

@@ -6,7 +6,6 @@ use crate::stage::{ID, PATIENCE, Speech, Stage, Worker, free_port};
 use crate::tones::{check, numbers};
 use roomscribe_transcript::{Log, LogError, Offset, SessionId};
 use serde_json::{Value, json};
-use std::process::Stdio;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -115,16 +114,32 @@ async fn a_log_that_was_lost_with_its_storage_begins_anew_and_the_meeting_goes_o
 }
 
 #[tokio::test]
-async fn a_nats_that_is_not_there_at_the_start_is_69_and_one_line_without_the_password() {
-    let stage = Stage::new("http://127.0.0.1:1");
-    let mut command = stage.command();
-    command.arg("--session").arg(stage.session_file(1));
-    command.env("NATS_URL", format!("nats://worker:hush@127.0.0.1:{}", free_port()));
-    let begun = Instant::now();
-    let output = command.stderr(Stdio::piped()).output().await.unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(69), "{said}");
+async fn a_nats_that_is_not_there_at_the_start_is_waited_for_and_told_without_the_password() {
+    let (speech, port) = (Speech::start(json!({})), free_port());
+    let mut stage = Stage::new(&speech.url());
+    stage.flags.extend(["--nats-url".to_owned(), format!("nats://worker:hush@127.0.0.1:{port}")]);
+    let worker = stage.waiting_worker().await;
+    worker.until_status(|status| status["reason"] == "NatsUnreachable").await;
+    let said = worker.status().await["lastError"].to_string();
     assert!(said.contains("NATS_URL") && said.contains("127.0.0.1") && !said.contains("hush"), "{said}");
-    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
-    assert!(begun.elapsed() < PATIENCE);
+    let (ready, why) = worker.get("/ready").await.unwrap();
+    assert!(ready == 503 && why.contains("NATS_URL"), "{ready} {why}");
+    assert_eq!(worker.get("/live").await.unwrap().0, 200, "it is not to be killed for that");
+    let server = NatsServer::on(port, "");
+    worker.until(|| async { worker.get("/ready").await.is_some_and(|answer| answer.0 == 200) }).await;
+    assert_eq!(worker.status().await["reason"], "");
+    let publisher = Publisher::start(&stage.url(1), 1.0).await;
+    until_word(&log(&server).await, 1, &stage).await;
+    ended(&stage, worker, publisher).await;
+    assert!(!stage.stderr().contains("hush"));
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_for_nats_ends_when_it_is_asked_to() {
+    let mut stage = Stage::new("http://127.0.0.1:1");
+    stage.flags.extend(["--nats-url".to_owned(), format!("nats://127.0.0.1:{}", free_port())]);
+    let mut worker = stage.waiting_worker().await;
+    worker.until_status(|status| status["reason"] == "NatsUnreachable").await;
+    worker.signal("TERM").await;
+    assert_eq!(worker.ended().await.code(), Some(75), "{}", stage.stderr());
 }

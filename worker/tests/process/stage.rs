@@ -89,11 +89,18 @@ impl Stage {
 
     /// Starts a worker of attempt 1 and waits until it is ready.
     pub(crate) async fn worker(&self) -> Worker {
+        let worker = self.waiting_worker().await;
+        worker.until(|| async { worker.get("/ready").await.is_some_and(|answer| answer.0 == 200) }).await;
+        worker
+    }
+
+    /// Starts a worker of attempt 1 and waits until it can be asked.
+    pub(crate) async fn waiting_worker(&self) -> Worker {
         let mut command = self.command();
         command.arg("--session").arg(self.session_file(1));
         let worker =
             Worker { child: command.spawn().unwrap(), base: format!("http://127.0.0.1:{}", self.admin) };
-        worker.until(|| async { worker.get("/ready").await.is_some_and(|answer| answer.0 == 200) }).await;
+        worker.until(|| async { worker.get("/live").await.is_some() }).await;
         worker
     }
 

@@ -275,8 +275,9 @@ pub(super) fn ended(draft: &mut Draft<'_>, verdict: Verdict, reason: Reason) {
             draft.set(kind, Verdict::False, Reason::Ended, "");
         }
     }
-    draft.set(ConditionType::Ready, Verdict::False, reason, reason.meaning());
-    draft.set(ConditionType::Succeeded, verdict, reason, reason.meaning());
+    let message = if verdict == Verdict::True { reason.meaning().to_owned() } else { cause(draft, reason) };
+    draft.set(ConditionType::Ready, Verdict::False, reason, &message);
+    draft.set(ConditionType::Succeeded, verdict, reason, &message);
     draft.status.summary = Some(if verdict == Verdict::True { Summary::Succeeded } else { Summary::Failed });
     let now = draft.now;
     for egress in &mut draft.status.egresses {
@@ -284,7 +285,23 @@ pub(super) fn ended(draft: &mut Draft<'_>, verdict: Verdict, reason: Reason) {
     }
     usage(draft);
     let kind = if verdict == Verdict::True { EventKind::Normal } else { EventKind::Warning };
-    draft.act(Action::Event { kind, note: reason.meaning().to_owned() }, reason);
+    draft.act(Action::Event { kind, note: message }, reason);
+}
+
+/// Why a session gave up: what was false, first things first.
+fn cause(draft: &Draft<'_>, reason: Reason) -> String {
+    let kinds = [ConditionType::WorkerReady, ConditionType::IngestReady, ConditionType::EgressActive];
+    let said = |kind: ConditionType| {
+        let found = condition::find(&draft.status.conditions, kind)?;
+        (found.status == "False" && !found.message.is_empty()).then(|| found.message.clone())
+    };
+    match reason {
+        Reason::AddressTimeout => said(ConditionType::IngestReady).unwrap_or_else(|| reason.sentence()),
+        _ => match kinds.into_iter().find_map(said) {
+            Some(said) => format!("{} {said}", reason.meaning()),
+            None => reason.sentence(),
+        },
+    }
 }
 
 /// What LiveKit says of an egress, in the status' list.

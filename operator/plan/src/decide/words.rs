@@ -18,6 +18,11 @@ pub(super) fn worker(draft: &Draft<'_>) -> Word {
     if refusal::is_waiting(draft) {
         return refusal::word(draft).unwrap_or_else(|| word(Verdict::False, Reason::CredentialsRejected));
     }
+    // It runs, and says what it waits for.
+    let is_starting = draft.pod().is_some_and(|pod| pod.state == PodState::NotListening);
+    if is_starting && let Some(waits) = trouble(draft) {
+        return waits;
+    }
     match draft.pod().map(|pod| &pod.state) {
         // The kubelet finds it well, and it answers nobody else.
         Some(PodState::Listening) if draft.observed.worker.is_none() && !draft.worker_is_unasked() => {
@@ -26,19 +31,35 @@ pub(super) fn worker(draft: &Draft<'_>) -> Word {
         None if draft.observed.cluster.refused.is_some() => refused(draft),
         None if !draft.pods().is_empty() => word(Verdict::False, leaves(draft)),
         Some(PodState::Listening) => word(Verdict::True, Reason::Listening),
+        Some(PodState::Pending(reason, text)) if text.is_empty() => word(Verdict::False, *reason),
         Some(PodState::Pending(reason, text)) => (Verdict::False, *reason, text.clone()),
         Some(PodState::Failed(reason)) => word(Verdict::False, *reason),
         Some(PodState::NodeLost) => word(Verdict::False, Reason::NodeLost),
-        Some(PodState::NotListening) if draft.crash_loops() => word(Verdict::False, Reason::CrashLooping),
+        // It runs and says what it waits for.
+        Some(PodState::NotListening) if draft.crash_loops() => ended(draft, Reason::CrashLooping),
         // Its status port does not answer the kubelet: it hangs.
         Some(PodState::NotListening) if draft.worker_had_time() => {
             word(Verdict::False, Reason::WorkerUnreachable)
         }
         Some(PodState::NotListening) if draft.pod().is_some_and(|pod| pod.last_exit.is_some()) => {
-            word(Verdict::False, Reason::WorkerRestarting)
+            ended(draft, Reason::WorkerRestarting)
         }
         Some(PodState::NotListening | PodState::Done) | None => word(Verdict::False, Reason::PodPending),
     }
+}
+
+/// Why a worker that answers cannot do its work, in its own words.
+fn trouble(draft: &Draft<'_>) -> Option<Word> {
+    let report = draft.observed.worker.as_ref()?;
+    let reason = report.trouble?;
+    Some((Verdict::False, reason, report.last_error.clone().unwrap_or_else(|| reason.sentence())))
+}
+
+/// Its container ended: with what words.
+fn ended(draft: &Draft<'_>, reason: Reason) -> Word {
+    let exit = draft.pod().and_then(|pod| pod.last_exit.as_ref()).filter(|exit| !exit.words.is_empty());
+    let words = exit.map(|exit| format!(" It said: {}", exit.words)).unwrap_or_default();
+    (Verdict::False, reason, reason.sentence() + &words)
 }
 
 /// Why the only pods are on their way out.
@@ -115,13 +136,11 @@ fn address_word(draft: &Draft<'_>) -> Word {
 
 /// A worker that is not there yet is asked nothing.
 pub(super) fn speech(draft: &Draft<'_>, worker: &Word) -> Word {
-    let report = draft.observed.worker.as_ref();
     if let Some(refused) = refusal::word(draft) {
         return refused;
     }
-    if let Some((report, reason)) = report.and_then(|report| Some((report, report.trouble?))) {
-        let message = report.last_error.clone().unwrap_or_else(|| reason.sentence());
-        return (Verdict::False, reason, message);
+    if let Some(trouble) = trouble(draft) {
+        return trouble;
     }
     match draft.observed.worker.as_ref().map(|report| &report.speech) {
         None if worker.0 != Verdict::True => (Verdict::Unknown, worker.1, worker.2.clone()),

@@ -102,7 +102,7 @@ fn a_session_that_was_never_live_gives_up_at_its_start_deadline_and_another_goes
 #[test]
 fn a_container_that_ended_with_78_is_a_refusal() {
     let scene = Scene::new().pod(1).state(PodState::NotListening).attempt(1, 60).listed(vec![]).room(1);
-    let exit = ContainerExit { code: 78, reason: "Error".into(), at: at(-2) };
+    let exit = ContainerExit { code: 78, reason: "Error".into(), words: String::new(), at: at(-2) };
     let plan = scene.but(|pod| pod.last_exit = Some(exit)).plan();
     assert_eq!(plan.memory.refusal.as_ref().map(|refusal| refusal.retry_at), Some(Some(at(300))));
     assert!(deletes(&plan, "ts-standup-1") && !begins(&plan));
@@ -230,7 +230,8 @@ fn ended_at(offset: i64, ends: u32, state: PodState) -> impl Fn(Scene) -> Scene 
     move |scene| {
         let state = state.clone();
         scene.but(move |pod| {
-            let exit = ContainerExit { code: 1, reason: "Error".into(), at: at(offset) };
+            let exit =
+                ContainerExit { code: 1, reason: "Error".into(), words: String::new(), at: at(offset) };
             (pod.restarts, pod.last_exit, pod.state) = (ends, Some(exit), state);
             pod.container_started_at = Some(at(offset + 1));
         })

@@ -22,6 +22,7 @@ fn a_load_balancer_without_an_address_is_deleted_and_the_session_says_why_it_fai
     let succeeded = condition::find(&over.status.conditions, ConditionType::Succeeded).unwrap();
     assert_eq!((succeeded.status.as_str(), succeeded.reason.as_str()), ("False", "AddressTimeout"));
     assert_eq!(reason(&over, ConditionType::IngestReady), "AddressTimeout");
+    assert!(message(&over, ConditionType::Ready).contains("choose another exposure"));
     assert_eq!(over.status.summary, Some(Summary::Failed));
 }
 
@@ -249,6 +250,39 @@ fn a_worker_that_listens_and_cannot_work_says_why() {
             Action::DeletePod { .. } | Action::StopEgress { .. }
         )));
     }
+}
+
+#[test]
+fn a_worker_that_waits_for_its_log_before_it_listens_says_so_and_is_given_no_egress() {
+    let scene = Scene::new().pod(1).state(PodState::NotListening).hearing(0).room(1).listed(vec![]);
+    let plan = scene.trouble(Reason::NatsUnreachable, "NATS at nats://nats:4222 (NATS_URL): refused").plan();
+    for kind in [ConditionType::WorkerReady, ConditionType::Transcribing, ConditionType::Ready] {
+        assert_eq!(reason(&plan, kind), "NatsUnreachable", "{kind:?}");
+        assert!(message(&plan, kind).contains("nats://nats:4222"), "{kind:?}");
+    }
+    assert!(!begins(&plan));
+}
+
+#[test]
+fn a_worker_that_ends_again_and_again_is_told_with_its_last_words() {
+    let said = |words: &str| {
+        let scene = Scene::new().crashed_pod(1, 2).state(PodState::NotListening).room(1).listed(vec![]);
+        let exit = ContainerExit { code: 64, reason: "Error".into(), words: words.into(), at: at(-3) };
+        let plan = scene.but(|pod| pod.last_exit = Some(exit)).plan();
+        message(&plan, ConditionType::WorkerReady)
+    };
+    assert!(said("DATA_DIR: is full").ends_with(" It said: DATA_DIR: is full"));
+    assert!(!said("").contains("It said"));
+}
+
+#[test]
+fn a_pod_without_a_word_of_the_kubelet_has_ours() {
+    let pulls = |text: &str| {
+        let state = PodState::Pending(Reason::ImagePullFailed, text.to_owned());
+        message(&Scene::new().pod(1).state(state).plan(), ConditionType::WorkerReady)
+    };
+    assert_eq!(pulls(""), Reason::ImagePullFailed.sentence());
+    assert_eq!(pulls("no such host"), "no such host");
 }
 
 #[test]

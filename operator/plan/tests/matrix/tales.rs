@@ -38,7 +38,7 @@ fn what_a_new_process_sees_is_said_at_once() {
 
 #[test]
 fn a_worker_that_does_not_answer_the_kubelet_is_unreachable_and_not_restarting() {
-    let exit = ContainerExit { code: 1, reason: "Error".into(), at: at(-300) };
+    let exit = ContainerExit { code: 1, reason: "Error".into(), words: String::new(), at: at(-300) };
     let hung = running()
         .state(PodState::NotListening)
         .but(|pod| (pod.restarts, pod.last_exit) = (1, Some(exit.clone())));

@@ -244,7 +244,8 @@ impl World {
             return;
         }
         pod.pod.restarts += 1;
-        pod.pod.last_exit = Some(ContainerExit { code: 137, reason: "Error".into(), at: now });
+        pod.pod.last_exit =
+            Some(ContainerExit { code: 137, reason: "Error".into(), words: String::new(), at: now });
         pod.pod.state = PodState::NotListening;
         pod.listens_at = now + back;
         pod.accepted = 0;

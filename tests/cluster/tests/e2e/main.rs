@@ -9,11 +9,13 @@
 mod cluster;
 mod exposure;
 mod kills;
+mod nats;
 mod tally;
 mod transcript;
 mod upgrade;
 mod viewers;
 mod world;
+mod wrong;
 
 use kills::Kill;
 use std::time::Instant;

@@ -127,6 +127,19 @@ impl World {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// A way to a pod that runs, ready or not.
+    pub(crate) async fn way(&self, namespace: &str, label: &str) -> anyhow::Result<Way> {
+        let ways = pods_where(&self.cluster, namespace, label, "started").await?;
+        ways.into_iter().next().with_context(|| format!("no pod of {label} runs"))
+    }
+
+    /// A page of such a pod.
+    pub(crate) async fn page(&self, label: &str, port: u16, page: &str) -> anyhow::Result<(u16, String)> {
+        let open = self.way(RELEASE, label).await?.open(port).await?;
+        let answer = self.http.get(format!("http://{}/{page}", open.address)).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
     /// What the session has said so far, at each replica of the gateway.
     pub(crate) async fn transcript(&self, session: &str) -> anyhow::Result<Transcript> {
         let gateways = pods(&self.cluster, RELEASE, "app.kubernetes.io/component=gateway").await?;
@@ -193,8 +206,20 @@ impl World {
 
 /// Ways to the pods that are ready.
 async fn pods(cluster: &Cluster, namespace: &str, label: &str) -> anyhow::Result<Vec<Way>> {
-    let ready = r#"jsonpath={range .items[?(@.status.containerStatuses[0].ready==true)]}{.metadata.name} {.status.podIP}{"\n"}{end}"#;
-    let pods = cluster.kubectl.run(&["-n", namespace, "get", "pods", "-l", label, "-o", ready]).await?;
+    pods_where(cluster, namespace, label, "ready").await
+}
+
+/// … or `started`.
+async fn pods_where(
+    cluster: &Cluster,
+    namespace: &str,
+    label: &str,
+    state: &str,
+) -> anyhow::Result<Vec<Way>> {
+    let which = format!(
+        r#"jsonpath={{range .items[?(@.status.containerStatuses[0].{state}==true)]}}{{.metadata.name}} {{.status.podIP}}{{"\n"}}{{end}}"#
+    );
+    let pods = cluster.kubectl.run(&["-n", namespace, "get", "pods", "-l", label, "-o", &which]).await?;
     let way = |line: &str| line.split_once(' ').map(|(pod, ip)| cluster.way(namespace, pod, ip));
     Ok(pods.lines().filter_map(way).collect())
 }

@@ -82,3 +82,18 @@ async fn a_refused_livekit_key_starts_nothing_and_says_whose_it_is() {
     let status = world.api.kubectl(&["get", "ts", "-n", &world.namespace, "-o", "yaml"]).await.unwrap();
     assert!(!status.contains("another-secret") && !operator.said().contains("another-secret"));
 }
+
+#[tokio::test]
+async fn once_a_refused_key_is_mended_in_its_file_the_session_begins_and_no_restart_is_needed() {
+    let livekit = livekit(24).await;
+    join(&livekit, "standup", "ada");
+    let world = World::new(api().await, &livekit.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("apiSecret");
+    std::fs::write(&file, "another-secret-of-thirty-two-char").unwrap();
+    let _operator = world.operator_with(&[("LIVEKIT_API_SECRET_FILE", file.to_str().unwrap())]).await;
+    world.create("standup", "standup").await;
+    world.until_condition("standup", ConditionType::Accepted, "False", "CredentialsRefused").await;
+    std::fs::write(&file, SECRET).unwrap();
+    world.until_ready("standup").await;
+}
