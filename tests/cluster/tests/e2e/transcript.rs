@@ -129,9 +129,9 @@ impl Transcript {
         self.words().windows(2).filter(|pair| is_off(pair)).count()
     }
 
-    /// Nothing comes any more.
+    /// Its last event is `end`.
     pub(crate) fn has_ended(&self) -> bool {
-        self.of("end").next().is_some()
+        self.events.last().is_some_and(|event| event["type"] == "end")
     }
 
     /// The newest words are as fresh as the freshest: nothing is being caught up with.

@@ -137,7 +137,7 @@ async fn goes_on(world: &World, session: &str, before: &Worker, what: &str) {
 
 fn whole(transcript: &Transcript, after: &str) {
     assert_true(transcript, after);
-    assert_eq!(transcript.gaps_ms(), Vec::<u64>::new(), "gaps {after}\n{:#?}", transcript.events());
+    assert_eq!(transcript.gaps_ms(), Vec::<u64>::new(), "gaps {after}\n{}", transcript.brief());
 }
 
 /// A session of what is installed now; its id.
@@ -166,9 +166,7 @@ async fn has_our_resource(world: &World) -> anyhow::Result<bool> {
 
 /// All viewers have its `end`, after everything that was said.
 async fn ended_whole(world: &World, session: &str, how: &str) {
-    let has_end =
-        |transcript: &Transcript| transcript.events().last().is_some_and(|event| event["type"] == "end");
-    let end = async || Ok(has_end(&world.transcript(session).await?));
+    let end = async || Ok(world.transcript(session).await?.has_ended());
     world.until(&format!("a session ends {how}, for all viewers"), end).await.unwrap();
     whole(&world.transcript(session).await.unwrap(), how);
 }

@@ -110,7 +110,7 @@ async fn a_full_nats_is_told_and_costs_no_word(world: &World) {
     words_go_on(world).await;
     let transcript = world.transcript(SESSION).await.unwrap();
     let counts = (transcript.lost(), transcript.doubled(), transcript.displaced());
-    assert_eq!(counts, (0, 0, 0), "lost, doubled, displaced\n{:#?}", transcript.events());
+    assert_eq!(counts, (0, 0, 0), "lost, doubled, displaced\n{}", transcript.brief());
 }
 
 /// The Service, which costs money, is gone.
