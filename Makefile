@@ -13,10 +13,10 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test images cluster cluster-down node-test e2e-images e2e-if-possible upgrade-test e2e-local cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak soak-nats generate fixtures sizes screenshots
+.PHONY: help demo test images images-reproduce cluster cluster-down node-test e2e-images e2e-if-possible upgrade-test e2e-local cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak soak-nats generate fixtures sizes screenshots
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a meeting end to end, no account (ARGS="--once --format json")
 	@$(NEED) cargo cc python3 pip >&2
@@ -57,9 +57,15 @@ e2e-if-possible:
 e2e-images: cluster-build ## the images that e2e runs, as docker-archives, to push into a registry for E2E_REGISTRY
 	@$(NEED) cargo cc one-node buildah ca-certificates python3 pip nats-server
 	@PROFILE=dev PREFIX=localhost/roomscribe OUT=$(ROOMSCRIBE_CACHE)/images-test $(STAGE) "images of the tests" sh -c 'images/pack.sh operator worker gateway speech && tests/cluster/test-images.sh $(ROOMSCRIBE_CACHE)/images-test'
+	@PROFILE=dev $(STAGE) "images are as promised" tests/images/run.sh $(ROOMSCRIBE_CACHE)/images-test
 
 images: ## one small image per role, without a Docker engine; prints their sizes
-	@$(STAGE) "images" images/pack.sh
+	@$(NEED) cargo cc buildah ca-certificates python3 pip unshare cargo-auditable
+	@OUT=$(ROOMSCRIBE_CACHE)/images $(STAGE) "images" images/pack.sh
+	@$(STAGE) "images are as promised" tests/images/run.sh $(ROOMSCRIBE_CACHE)/images
+
+images-reproduce: images ## the same images once more, built elsewhere from nothing, and their bytes compared (long)
+	@$(STAGE) "images, built again elsewhere" images/reproduce.sh $(ROOMSCRIBE_CACHE)/images
 
 lint: deny ## format, clippy, licences
 	@$(STAGE) "format and clippy" sh -c 'cargo fmt --all --check && cargo clippy --locked --workspace --all-targets $(CLUSTER) -- -D warnings'
@@ -67,6 +73,7 @@ lint: deny ## format, clippy, licences
 unit: ## unit, property, simulation, seeded fuzz, real publishers
 	@$(NEED) cargo cc ffmpeg gst-launch-1.0 gst-plugins python3 pip node npm nats-server
 	@$(STAGE) "tools" python3 -m unittest discover -s tests/tools
+	@$(STAGE) "what tells a bad image" tests/images/run.sh
 	@$(STAGE) "build tests" cargo test --locked --workspace $(CLUSTER) --no-run
 	@$(STAGE) "unit, simulation and seeded fuzz" cargo test --locked --workspace $(CLUSTER) --exclude roomscribe-cluster --exclude roomscribe-e2e --exclude roomscribe-load
 

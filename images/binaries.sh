@@ -12,11 +12,17 @@ if [ "$profile" = release ]; then
     tests/tools/need.sh cargo cc cargo-auditable >&2
     PATH=${ROOMSCRIBE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/roomscribe}/tools/bin:$PATH
     build="auditable build"
-    registry=${CARGO_HOME:-$HOME/.cargo} here=$(pwd)
     # Elsewhere than what is built without these flags: neither makes the other build anew.
-    CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/images
-    RUSTFLAGS="--remap-path-prefix=$registry=/cargo --remap-path-prefix=$here=/src"
-    CFLAGS="-ffile-prefix-map=$registry=/cargo -ffile-prefix-map=$CARGO_TARGET_DIR=/target"
+    CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/images
+    cargo fetch --locked --quiet --target "$(rustc -vV | sed -n 's/^host: //p')" >&2
+    # Crates stand in a folder that is named after the registry (or the mirror) that they came from. The last that fits
+    # wins: the target folder may stand in the checkout. Cargo leaves flags that remap paths out of its hashes.
+    RUSTFLAGS="" CFLAGS=""
+    for folder in "$(pwd)=/src" "$CARGO_TARGET_DIR=/target" "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
+        case $folder in *=*) ;; *) folder="$folder=/crates" ;; esac
+        RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$folder"
+        CFLAGS="$CFLAGS -ffile-prefix-map=$folder"
+    done
     ROOMSCRIBE_VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) (${ROOMSCRIBE_COMMIT:-unknown commit})"
     export PATH CARGO_TARGET_DIR RUSTFLAGS CFLAGS ROOMSCRIBE_VERSION
 fi
