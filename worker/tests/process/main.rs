@@ -9,6 +9,8 @@ mod drain;
 mod exit;
 mod faults;
 #[cfg(feature = "nats")]
+mod moves;
+#[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "nats")]
 #[path = "../../../transcript/tests/server/mod.rs"]

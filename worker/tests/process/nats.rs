@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-fn with_nats(stage: &mut Stage, server: &NatsServer) {
+pub(crate) fn with_nats(stage: &mut Stage, server: &NatsServer) {
     stage.flags.extend(["--nats-url".to_owned(), server.url()]);
 }
 
 /// Every event of the log, as NATS has it now.
-async fn events(log: &Log) -> Vec<Value> {
+pub(crate) async fn events(log: &Log) -> Vec<Value> {
     let (id, mut events) = (SessionId::parse(ID).unwrap(), Vec::new());
     loop {
         match log.read(&id, Offset(events.len() as u64), 1000).await {
@@ -28,7 +28,7 @@ async fn events(log: &Log) -> Vec<Value> {
     }
 }
 
-async fn until_word(log: &Log, number: u32, stage: &Stage) {
+pub(crate) async fn until_word(log: &Log, number: u32, stage: &Stage) {
     let begun = Instant::now();
     loop {
         let seen = events(log).await;
@@ -40,7 +40,7 @@ async fn until_word(log: &Log, number: u32, stage: &Stage) {
     }
 }
 
-async fn ended(stage: &Stage, mut worker: Worker, publisher: Publisher) -> f64 {
+pub(crate) async fn ended(stage: &Stage, mut worker: Worker, publisher: Publisher) -> f64 {
     let heard = publisher.leave().await - 0.1;
     worker.signal("TERM").await;
     assert_eq!(worker.ended().await.code(), Some(0), "{}", stage.stderr());

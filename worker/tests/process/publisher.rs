@@ -28,6 +28,7 @@ pub(crate) struct Publisher {
     speed: f64,
     holes: Arc<Mutex<Vec<Hole>>>,
     inject: mpsc::Sender<Vec<u8>>,
+    moves: mpsc::Sender<Target>,
     wish: watch::Sender<Wish>,
 }
 
@@ -44,10 +45,11 @@ impl Publisher {
         let client = connect(&target).await.unwrap();
         let (begun, holes) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
         let (inject, injected) = mpsc::channel(8);
+        let (moves, moved) = mpsc::channel(1);
         let wish = watch::Sender::new(Wish::Publish);
         let pace = (begun, speed, wish.subscribe());
-        let task = tokio::spawn(publish(client, target, pace, holes.clone(), injected));
-        Self { task, begun, speed, holes, inject, wish }
+        let task = tokio::spawn(publish(client, target, pace, holes.clone(), (injected, moved)));
+        Self { task, begun, speed, holes, inject, moves, wish }
     }
 
     /// Stream time, seconds.
@@ -68,6 +70,11 @@ impl Publisher {
     /// Sends an audio tag beside the frames.
     pub(crate) fn inject(&self, body: &[u8]) {
         self.inject.try_send(body.to_vec()).unwrap();
+    }
+
+    /// As an egress does what UpdateStream asks: the new connection is there, then the old one goes, between two frames.
+    pub(crate) fn move_to(&self, url: &str) {
+        self.moves.try_send(target(url).unwrap()).ok().unwrap();
     }
 
     /// Sends nothing from now on; the connection stays.
@@ -93,10 +100,10 @@ async fn connect(target: &Target) -> Option<Client> {
 
 async fn publish(
     mut client: Client,
-    target: Target,
+    mut target: Target,
     (begun, speed, wish): (Instant, f64, watch::Receiver<Wish>),
     holes: Arc<Mutex<Vec<Hole>>>,
-    mut injected: mpsc::Receiver<Vec<u8>>,
+    (mut injected, mut moved): (mpsc::Receiver<Vec<u8>>, mpsc::Receiver<Target>),
 ) {
     let mut skip_until = 0.0;
     for (index, frame) in recording().frames.iter().enumerate() {
@@ -109,6 +116,11 @@ async fn publish(
         }
         if let Ok(body) = injected.try_recv() {
             client.message(body, (time * 1000.0) as u32).await.unwrap();
+        }
+        if let Ok(next) = moved.try_recv() {
+            let successor = connect(&next).await.expect("nobody listens at the new URL");
+            client.goodbye().await.unwrap();
+            (client, target) = (successor, next);
         }
         let due = begun + Duration::from_secs_f64(time / speed);
         let closed = tokio::select! {

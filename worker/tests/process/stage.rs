@@ -96,8 +96,13 @@ impl Stage {
 
     /// Starts a worker of attempt 1 and waits until it can be asked.
     pub(crate) async fn waiting_worker(&self) -> Worker {
+        self.worker_of(1).await
+    }
+
+    /// Starts a worker of this generation and waits until it can be asked.
+    pub(crate) async fn worker_of(&self, generation: u32) -> Worker {
         let mut command = self.command();
-        command.arg("--session").arg(self.session_file(1));
+        command.arg("--session").arg(self.session_file(generation));
         let worker =
             Worker { child: command.spawn().unwrap(), base: format!("http://127.0.0.1:{}", self.admin) };
         worker.until(|| async { worker.get("/live").await.is_some() }).await;
