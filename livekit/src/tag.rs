@@ -4,6 +4,8 @@
 /// What a URL says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
+    /// What stands before `/live/`: `rtmp[s]://HOST[:PORT]`.
+    pub origin: String,
     /// 8 hex digits of the installation.
     pub install: String,
     /// Session id.
@@ -28,7 +30,8 @@ pub fn parse(url: &str) -> Option<Tag> {
     }
     let (session, attempt) = target.rsplit_once('.')?;
     let attempt = attempt.parse().ok().filter(|attempt| *attempt > 0)?;
-    (!session.is_empty()).then(|| Tag { install: install.into(), session: session.into(), attempt })
+    let origin = url[..url.len() - rest.len() + rest.find('/')?].to_owned();
+    (!session.is_empty()).then(|| Tag { origin, install: install.into(), session: session.into(), attempt })
 }
 
 #[cfg(test)]
@@ -37,16 +40,16 @@ mod tests {
 
     #[test]
     fn our_own_url_names_installation_session_and_attempt() {
-        let tag = Tag {
+        let tag = |origin: &str| Tag {
+            origin: origin.into(),
             install: "0a1b2c3d".into(),
             session: "7c9e6679-7425-40de-944b-e07fc1f90ae7".into(),
             attempt: 12,
         };
-        for url in [
-            "rtmp://198.18.0.1:1935/live/0a1b2c3d/7c9e6679-7425-40de-944b-e07fc1f90ae7.12/{abc...xyz}",
-            "rtmps://rtmp.example.com/live/0a1b2c3d/7c9e6679-7425-40de-944b-e07fc1f90ae7.12/key",
-        ] {
-            assert_eq!(parse(url), Some(tag.clone()), "{url}");
+        for (origin, key) in [("rtmp://198.18.0.1:1935", "{abc...xyz}"), ("rtmps://rtmp.example.com", "key")]
+        {
+            let url = format!("{origin}/live/0a1b2c3d/7c9e6679-7425-40de-944b-e07fc1f90ae7.12/{key}");
+            assert_eq!(parse(&url), Some(tag(origin)), "{url}");
         }
     }
 

@@ -110,6 +110,7 @@ fn egress(attempt: u32) -> Egress {
         attempt,
         state: EgressState::Active,
         error: String::new(),
+        origin: "rtmp://127.0.0.1:1935".into(),
         uses_chrome: false,
         started_at: Some(ago(5)),
         ended_at: None,

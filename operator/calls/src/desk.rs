@@ -139,7 +139,7 @@ impl Desk {
         let call = async move {
             let outcome = match moves {
                 None => order.project.start(&order.room, &url).await,
-                Some((id, from)) => match (order.url)(from) {
+                Some((id, from)) => match desk.url_of(&order, &id, from) {
                     Some(old) => order.project.move_egress(&id, &url, &old).await,
                     None => return,
                 },
@@ -148,6 +148,21 @@ impl Desk {
             (order.wake)();
         };
         tokio::spawn(call.instrument(span));
+    }
+
+    /// The URL that an egress was given: LiveKit removes no other, and the address may have changed since.
+    fn url_of(&self, order: &Order, id: &str, attempt: u32) -> Option<String> {
+        let url = (order.url)(attempt)?;
+        let state = self.lock();
+        let seen = state
+            .livekit
+            .egresses
+            .get()
+            .and_then(|listing| listing.egresses.iter().find(|egress| egress.id == id));
+        match seen.zip(url.find("/live/")).filter(|(egress, _)| egress.attempt == attempt) {
+            Some((egress, at)) => Some(format!("{}{}", egress.origin, &url[at..])),
+            None => Some(url),
+        }
     }
 
     fn answered(&self, attempt: u32, outcome: StartOutcome) {

@@ -10,6 +10,7 @@ pub(crate) fn egress(view: EgressView) -> Egress {
     Egress {
         id: view.id,
         attempt: view.tag.attempt,
+        origin: view.tag.origin,
         state: state(view.status),
         error: view.error,
         uses_chrome: view.uses_chrome,

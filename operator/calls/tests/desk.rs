@@ -128,6 +128,25 @@ async fn a_session_sees_its_own_egresses_and_those_of_no_other_installation() {
 }
 
 #[tokio::test]
+async fn an_egress_is_moved_although_the_address_has_changed_since_it_was_started() {
+    let mut world = World::new("a-secret-of-thirty-two-characters").await;
+    let id = world.started(1).await;
+    world.listed().await;
+    let elsewhere = RtmpSink::start(Behaviour::Take).await.unwrap();
+    let base = elsewhere.url(&format!("live/{INSTALL}/{SESSION}"), "KEY");
+    world.order.url = Arc::new(move |attempt| Some(base.replace(SESSION, &format!("{SESSION}.{attempt}"))));
+    world.carry(&Action::MoveEgress { id: id.clone(), from: 1, to: 2 });
+    world.answered().await;
+    let outcome = world.desk.observed().1.start.unwrap().outcome;
+    assert_eq!(
+        outcome,
+        Some(StartOutcome::Started { id: id.clone() }),
+        "the old URL is not the one it was given"
+    );
+    assert_eq!(world.listed().await, [(id, 2)]);
+}
+
+#[tokio::test]
 async fn a_move_keeps_the_egress_and_a_stop_ends_it() {
     let world = World::new("a-secret-of-thirty-two-characters").await;
     let id = world.started(1).await;

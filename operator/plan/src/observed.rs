@@ -330,6 +330,8 @@ pub struct Egress {
     pub id: String,
     /// Highest attempt among its URLs.
     pub attempt: u32,
+    /// Scheme, host and port of that URL: the address of then, which may not be the one of now.
+    pub origin: String,
     /// LiveKit's word.
     pub state: EgressState,
     /// LiveKit's error text, without secrets.

@@ -27,6 +27,8 @@ const STOP_AGAIN_SECONDS: i64 = 35;
 /// From a Service's word to every node's rules (kube-proxy), and a load balancer's: an egress that is moved before it would find
 /// nobody there, and the old worker is let go all the same.
 const SETTLE_SECONDS: i64 = 3;
+/// A move that LiveKit refused is asked again after this.
+const MOVE_AGAIN_SECONDS: i64 = 10;
 
 /// LiveKit is asked again so often while it fails; while audio flows, less.
 const TROUBLED_SECONDS: i64 = 5;
@@ -273,9 +275,21 @@ fn move_if_leaving(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Lis
         draft.ask(Ask::Egresses, Reason::Terminating);
         draft.wake_in(2);
     }
+    if refused_move(draft) {
+        return draft.wake_in(MOVE_AGAIN_SECONDS);
+    }
     if egress.state == EgressState::Active && is_settled(draft, listening.pod.attempt) {
         intend(draft, Some(listening), moved(egress), Reason::Terminating);
     }
+}
+
+/// LiveKit refused to move it a moment ago. The old worker hears the room meanwhile.
+fn refused_move(draft: &Draft<'_>) -> bool {
+    draft.memory.start.as_ref().is_some_and(|start| {
+        let refused =
+            !matches!(start.outcome, None | Some(StartOutcome::Started { .. } | StartOutcome::Unknown));
+        start.moves.is_some() && refused && draft.since(start.at) < MOVE_AGAIN_SECONDS
+    })
 }
 
 /// The Service has selected this pod for a while. The old worker hears the room meanwhile, so it costs nothing.

@@ -298,6 +298,20 @@ fn a_drain_moves_the_healthy_egress_by_one_update() {
     assert!(!moves(&first), "the rules of a new pod are not everywhere yet");
     assert_eq!(first.wake_at, Some(at(3)));
     assert!(moves(&scene().remembering(|memory| memory.selected = Some((2, at(-3)))).plan()));
+    let refused = |ago: i64| {
+        let start = StartCall {
+            attempt: 2,
+            at: at(-ago),
+            moves: Some("EG_a".into()),
+            answered_at: Some(at(-ago)),
+            outcome: Some(StartOutcome::Refused("no such URL".into())),
+        };
+        scene().remembering(move |memory| {
+            (memory.selected, memory.start) = (Some((2, at(-60))), Some(start.clone()));
+        })
+    };
+    let begins = |plan: &Plan| does(plan, |action| matches!(action, Action::WriteIntent { .. }));
+    assert!(!begins(&refused(2).plan()), "a move that was refused is not asked again at once");
     let other = scene().remembering(|memory| memory.selected = Some((1, at(-60)))).plan();
     assert!(!moves(&other), "another pod's time does not count");
     let next = scene()
@@ -420,6 +434,7 @@ fn egress(id: &str, attempt: u32) -> Egress {
         attempt,
         state: EgressState::Starting,
         error: String::new(),
+        origin: "rtmp://198.18.0.9:1935".into(),
         uses_chrome: false,
         started_at: Some(at(-300)),
         ended_at: None,

@@ -36,6 +36,7 @@ impl RealEgress {
             attempt: self.attempt,
             state: self.state.clone(),
             error: self.error.clone(),
+            origin: "rtmp://198.18.0.9:1935".into(),
             uses_chrome: false,
             started_at: Some(self.started_at),
             ended_at: self.ended_at,
