@@ -79,15 +79,26 @@ class Network(unittest.TestCase):
             let_in = any(peer["podSelector"]["matchLabels"].items() <= labels.items() for peer in rule["from"])
             self.assertEqual(let_in, "NATS_URL" in chart.environment(spec), pod)
 
+    def test_a_worker_is_a_worker_only_where_sessions_are_watched(self):
+        def namespaces(values):
+            rules = self.policies(values)["rel-roomscribe-nats"]["ingress"]
+            clients = next(rule["from"] for rule in rules if rule["ports"] == [{"port": 4222}])
+            workers = lambda peer: peer["podSelector"]["matchLabels"].get("app.kubernetes.io/component") == "worker"
+            return [peer["namespaceSelector"] for peer in clients if workers(peer)]
+
+        self.assertEqual(namespaces({}), [{}])
+        watched = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}
+        self.assertEqual(namespaces({"operator": {"watchNamespaces": ["a", "b"]}}), [{"matchExpressions": [watched]}])
+
     def test_egress_is_limited_only_on_request_and_then_allows_names_peers_and_the_given_ports(self):
         for policy in self.policies({}).values():
             self.assertEqual(policy["policyTypes"], ["Ingress"])
             self.assertNotIn("egress", policy)
         limited = self.policies(chart.SETS["everything on"])
-        self.assertEqual(self.ports(limited["rel-roomscribe-operator"]["egress"]), [53, 53, 443, 4222, 6443, 8080, 9090])
-        self.assertEqual(self.ports(limited["rel-roomscribe-gateway"]["egress"]), [53, 53, 443, 4222, 6443])
+        self.assertEqual(self.ports(limited["rel-roomscribe-operator"]["egress"]), [53, 53, 443, 4222, 5353, 5353, 6443, 8080, 9090])
+        self.assertEqual(self.ports(limited["rel-roomscribe-gateway"]["egress"]), [53, 53, 443, 4222, 5353, 5353, 6443])
         own = self.policies(chart.SETS["own NATS, own Secrets"])
-        self.assertEqual(self.ports(own["rel-roomscribe-gateway"]["egress"]), [53, 53, 443, 4222, 4443, 6443])
+        self.assertEqual(self.ports(own["rel-roomscribe-gateway"]["egress"]), [53, 53, 443, 4222, 4443, 5353, 5353, 6443])
 
     def test_a_gateway_that_only_some_may_reach_is_still_tested(self):
         gateway = self.policies(chart.SETS["everything on"])["rel-roomscribe-gateway"]

@@ -6,14 +6,14 @@ cd "$(dirname "$0")"
 ../tools/need.sh cc buildah
 cache=${ROOMSCRIBE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/roomscribe}
 coredns=$(dns/build.sh)
-key=$( (echo "$coredns"; cat pause/pause.c images.sh ../../images/archive.sh) | sha256sum | cut -c1-16)
+key=$( (echo "$coredns"; cat pause/*.c images.sh ../../images/archive.sh) | sha256sum | cut -c1-16)
 folder=$cache/cluster-images-$key
 [ -d "$folder" ] && { echo "$folder"; exit 0; }
 
 work=$(mktemp -d "$cache/cluster-images.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/pause" "$work/coredns" "$work/done"
-cc -O2 -static -s -o "$work/pause/pause" pause/pause.c
+for name in pause probe; do cc -O2 -static -s -o "$work/pause/$name" "pause/$name.c"; done
 cp "$coredns" "$work/coredns/coredns"
 ../../images/archive.sh localhost/pause:1 "$work/pause" "$work/done/pause.tar" --entrypoint '["/pause"]' --user 65532:65532
 ../../images/archive.sh localhost/coredns:1 "$work/coredns" "$work/done/coredns.tar" --entrypoint '["/coredns"]' --user 65532:65532

@@ -12,7 +12,7 @@ have() {
         # From 1.24 on, as the Kubernetes that the tests build needs it.
         go) go version 2>/dev/null | awk '{split($3, v, "."); sub("go", "", v[1]); exit !(v[1] > 1 || v[2] >= 24)}' ;;
         one-node)
-            for tool in containerd runc ctr nft conntrack ip nsenter unshare openssl; do command -v $tool >/dev/null 2>&1 || return 1; done
+            for tool in containerd runc ctr nft iptables ipset conntrack ip nsenter unshare openssl; do command -v $tool >/dev/null 2>&1 || return 1; done
             [ -x /usr/lib/cni/bridge ] && [ -x /usr/lib/cni/portmap ]
             ;;
         ca-certificates) [ -s /etc/ssl/certs/ca-certificates.crt ] ;;
@@ -43,7 +43,7 @@ package_of() {
         unshare | setpriv) echo util-linux ;;
         redis-server) echo redis-server ;;
         # What a one-node Kubernetes runs on.
-        one-node) echo containerd runc containernetworking-plugins nftables conntrack iproute2 util-linux openssl ;;
+        one-node) echo containerd runc containernetworking-plugins nftables iptables ipset conntrack iproute2 util-linux openssl ;;
         buildah) echo buildah ;;
         ca-certificates) echo ca-certificates ;;
         *) echo "" ;;

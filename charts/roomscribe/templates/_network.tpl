@@ -15,9 +15,15 @@ app.kubernetes.io/managed-by: roomscribe-operator
       {{- include "roomscribe.selector" . | nindent 6 }}
 {{- end -}}
 
-{{/* Peer: workers of every namespace. */}}
+{{/* Peer: workers of every namespace that is watched. */}}
 {{- define "roomscribe.workers" -}}
+{{- with .Values.operator.watchNamespaces -}}
+- namespaceSelector:
+    matchExpressions:
+      - {key: kubernetes.io/metadata.name, operator: In, values: {{ uniq . | toJson }}}
+{{- else -}}
 - namespaceSelector: {}
+{{- end }}
   podSelector:
     matchLabels:
       {{- include "roomscribe.workerLabels" . | nindent 6 }}
@@ -32,9 +38,18 @@ app.kubernetes.io/managed-by: roomscribe-operator
 {{- end -}}
 {{- end -}}
 
+{{/* Names. */}}
+{{- define "roomscribe.toNames" -}}
+- ports:
+    {{- range .Values.networkPolicy.egress.dnsPorts }}
+    - {port: {{ . }}, protocol: UDP}
+    - {port: {{ . }}}
+    {{- end }}
+{{- end -}}
+
 {{/* What every pod that is limited may ask: names, and the ports of networkPolicy.egress. */}}
 {{- define "roomscribe.outside" -}}
-- ports: [{port: 53, protocol: UDP}, {port: 53}]
+{{ include "roomscribe.toNames" . }}
 - ports:
     {{- range .Values.networkPolicy.egress.ports }}
     - port: {{ . }}

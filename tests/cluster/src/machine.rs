@@ -32,6 +32,8 @@ pub enum Part {
     Kubelet,
     /// kube-proxy; its rules stay without it.
     Proxy,
+    /// What enforces NetworkPolicies, where it was asked for; its rules stay without it.
+    Policies,
 }
 
 impl Part {
@@ -45,6 +47,7 @@ impl Part {
             Self::Containerd => "containerd",
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
+            Self::Policies => "policies",
         }
     }
 }
@@ -107,6 +110,11 @@ impl Machine {
     /// Starts a part that is a program of its own, found by its name.
     pub(crate) fn run_installed(&self, part: Part, arguments: &[String]) -> anyhow::Result<()> {
         self.exec(part, part.name(), arguments)
+    }
+
+    /// Starts a part that is this program.
+    pub(crate) fn run_own(&self, part: Part, program: &Path, arguments: &[String]) -> anyhow::Result<()> {
+        self.exec(part, &quoted(&program.to_string_lossy()), arguments)
     }
 
     fn exec(&self, part: Part, command: &str, arguments: &[String]) -> anyhow::Result<()> {

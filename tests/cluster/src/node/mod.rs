@@ -28,7 +28,8 @@ const DNS_YAML: &str = include_str!("dns.yaml");
 /// For everything that starts.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What must be installed; each is a Debian package's program.
-const TOOLS: [&str; 8] = ["containerd", "runc", "ctr", "nft", "conntrack", "ip", "nsenter", "unshare"];
+const TOOLS: [&str; 10] =
+    ["containerd", "runc", "ctr", "nft", "iptables", "ipset", "conntrack", "ip", "nsenter", "unshare"];
 /// What a process of another node has still to take away.
 const LEAVING: Duration = Duration::from_secs(8);
 
@@ -98,6 +99,20 @@ impl Node {
         import(self.api.folder(), archive).await
     }
 
+    /// From now on NetworkPolicies hold (kube-router's firewall): the bridge that joins the pods knows nothing of them. A pod's
+    /// first packets may be faster than its rules.
+    ///
+    /// # Errors
+    /// It cannot be built, or does not start.
+    pub async fn enforce_policies(&self) -> anyhow::Result<()> {
+        let program = tokio::task::spawn_blocking(|| script("policies/build.sh")).await??;
+        self.api.grant(settings::POLICIES_USER, None, settings::policies_rules()).await?;
+        self.api.machine.run_own(Part::Policies, &program, &settings::policies(&self.api)?)?;
+        let begins =
+            || self.api.machine.last_words(Part::Policies).contains("Starting network policy controller");
+        self.wait("NetworkPolicies are not enforced", async || begins()).await
+    }
+
     /// Gives an image that is there a second name, as a registry has an earlier version beside a later one.
     ///
     /// # Errors
@@ -161,8 +176,9 @@ impl Node {
         let begun = Instant::now();
         while !is_so().await {
             if begun.elapsed() > PATIENCE {
-                let words = [Part::Kubelet, Part::Containerd].map(|part| self.api.machine.last_words(part));
-                bail!("{what}\nkubelet: {}\ncontainerd: {}", words[0], words[1]);
+                let parts = [Part::Kubelet, Part::Containerd, Part::Policies];
+                let said = |part: Part| format!("\n{}: {}", part.name(), self.api.machine.last_words(part));
+                bail!("{what}{}", parts.map(said).concat());
             }
             sleep(Duration::from_millis(100)).await;
         }

@@ -3,6 +3,7 @@
 use super::addresses::{API_SERVICE, DNS, NAME, NODE, PODS, PODS_HERE, SERVICES};
 use crate::ApiServer;
 use crate::api_server::Place;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use std::path::Path;
 
 /// The kubelet's name.
@@ -155,4 +156,27 @@ pub(super) fn proxy(api: &ApiServer) -> anyhow::Result<Vec<String>> {
     let path = api.folder().join("proxy.json");
     std::fs::write(&path, config.to_string())?;
     Ok(vec![format!("--config={}", path.display())])
+}
+
+/// Who asks for pods and policies.
+pub(super) const POLICIES_USER: &str = "policies";
+
+/// For what enforces NetworkPolicies.
+pub(super) fn policies(api: &ApiServer) -> anyhow::Result<Vec<String>> {
+    Ok(vec![
+        format!("--kubeconfig={}", api.kubeconfig(POLICIES_USER)?.display()),
+        format!("--node={NODE_NAME}"),
+        format!("--services={SERVICES}"),
+    ])
+}
+
+/// What it reads.
+pub(super) fn policies_rules() -> Vec<PolicyRule> {
+    let reads = |group: &str, resources: &[&str]| PolicyRule {
+        api_groups: Some(vec![group.into()]),
+        resources: Some(resources.iter().map(|resource| (*resource).into()).collect()),
+        verbs: ["get", "list", "watch"].map(Into::into).into(),
+        ..PolicyRule::default()
+    };
+    vec![reads("", &["nodes", "namespaces", "pods"]), reads("networking.k8s.io", &["networkpolicies"])]
 }

@@ -10,6 +10,7 @@ mod cluster;
 mod exposure;
 mod kills;
 mod nats;
+mod policies;
 mod tally;
 mod transcript;
 mod upgrade;
