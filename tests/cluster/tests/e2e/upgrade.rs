@@ -45,6 +45,8 @@ async fn a_session_runs_on_through_upgrade_and_rollback_and_nothing_outlives_its
     step("rollback", world.helm(&["rollback", "roomscribe", "1", "--wait", "--timeout", "120s"])).await;
     goes_on(&world, &id, &worker, "rollback").await;
 
+    // What is taken away now is taken away by this tree.
+    release(&world, "upgrade", &Earlier::not()).await;
     let delete = ["delete", "namespace", NAMESPACE, "--timeout=120s"];
     step("the namespace goes", world.cluster.kubectl.run(&delete)).await;
     ended_whole(&world, &id, "with its namespace").await;
