@@ -6,7 +6,7 @@ use crate::cli::{Demo, Format, Gateway};
 use crate::client::{Client, Follower};
 use crate::exit::{self, Failure};
 use crate::livekit::LiveKit;
-use crate::serve::{Doors, Stack, StopSignals};
+use crate::serve::{Doors, Stack};
 use crate::settings::{Settings, SpeechSettings};
 use crate::speech::Embedded;
 use crate::terminal::{Captions, print};
@@ -16,6 +16,7 @@ use roomscribe_sims::audio_file;
 use roomscribe_sims::egress::AudioSource;
 use roomscribe_sims::livekit::{AtEnd, Config, Faults, Keys, Microphone, Person, Simulator};
 use roomscribe_sims::meeting::MEETING_AAC;
+use roomscribe_worker::signals::StopSignals;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub(crate) async fn run(args: Demo) -> Result<(), Failure> {
     let mut signals = StopSignals::listen();
     tokio::select! {
         played = play(&args, &stack, &session, &meeting) => played?,
-        () = signals.next() => {}
+        _ = signals.next() => {}
     }
     stack.stop().await;
     embedded.stop().await;

@@ -20,6 +20,7 @@ use roomscribe_worker::connection::ConnectionSettings;
 use roomscribe_worker::door;
 use roomscribe_worker::metrics::Metrics;
 use roomscribe_worker::registry::Registry;
+use roomscribe_worker::signals::StopSignals;
 use roomscribe_worker::speech_http::SpeechApi;
 use roomscribe_worker::tls::RENEWAL_INTERVAL;
 use std::io::{self, ErrorKind};
@@ -28,7 +29,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -46,14 +46,14 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Failure> {
     let (stack, embedded) = tokio::select! {
         biased;
         started = start(&settings) => started?,
-        () = signals.next() => return Ok(()),
+        _ = signals.next() => return Ok(()),
     };
     announce(&settings, stack.http, &stack.rtmp)?;
     signals.next().await;
     eprintln!("stopping: open sessions are kept for the next start; a second signal (Ctrl-C) stops now");
     tokio::select! {
         () = stack.stop() => {}
-        () = signals.next() => return Ok(()),
+        _ = signals.next() => return Ok(()),
     }
     if let Some(embedded) = embedded {
         embedded.stop().await;
@@ -307,33 +307,4 @@ async fn serve_metrics(
 /// Resolves once the sender says true, or is gone.
 async fn told(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-/// Ctrl-C and SIGTERM, from now on.
-pub(crate) struct StopSignals {
-    terminate: Option<Signal>,
-    interrupt: Option<Signal>,
-}
-
-impl StopSignals {
-    pub(crate) fn listen() -> Self {
-        let listen = |kind| signal(kind).ok();
-        Self { terminate: listen(SignalKind::terminate()), interrupt: listen(SignalKind::interrupt()) }
-    }
-
-    /// The next one.
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            () = heard(&mut self.terminate) => {}
-            () = heard(&mut self.interrupt) => {}
-        }
-    }
-}
-
-/// Never, where the kernel let nobody listen.
-async fn heard(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
 }

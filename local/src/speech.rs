@@ -2,11 +2,11 @@
 
 use crate::cli;
 use crate::exit::{self, Failure};
-use crate::serve::StopSignals;
 use crate::terminal::print;
 use crate::values::{self, address};
 use roomscribe_speech::model_files::{self, Progress};
 use roomscribe_speech::{Config, Limits, RecogniserKind, Script};
+use roomscribe_worker::signals::StopSignals;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,9 +36,11 @@ pub(crate) async fn run(args: cli::Speech) -> Result<(), Failure> {
         "speech server at http://{shown} (Gladia v2 live protocol); use it with GLADIA_API_URL=http://{shown}"
     ))?;
     let config = Config { keys, limits: limits(max_sessions), ..Config::new(recogniser) };
-    roomscribe_speech::serve(listener, config, async move { signals.next().await })
-        .await
-        .map_err(Failure::unavailable)
+    roomscribe_speech::serve(listener, config, async move {
+        signals.next().await;
+    })
+    .await
+    .map_err(Failure::unavailable)
 }
 
 /// A speech server of this process, on a port of its own.

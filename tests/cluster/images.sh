@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 ../tools/need.sh cc buildah
 cache=${ROOMSCRIBE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/roomscribe}
-coredns=$(dns/build.sh)
+coredns=$(./go-program.sh dns)
 key=$( (echo "$coredns"; cat pause/*.c images.sh ../../images/archive.sh) | sha256sum | cut -c1-16)
 folder=$cache/cluster-images-$key
 [ -d "$folder" ] && { echo "$folder"; exit 0; }

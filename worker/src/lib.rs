@@ -4,7 +4,7 @@
 //! - [`run`] is the only loop of a session: it feeds `roomscribe_pipeline::Pipeline` and carries out what that asks.
 //! - [`speech_http`] and [`speech_socket`] reach the speech service; [`publish`] appends to the log; [`spool`] survives a crash.
 //! - [`shown`] is the report as the operator sees it; [`log_budget`] bounds what strangers can make us log.
-//! - [`admin`] answers `/live /ready /metrics /status /stop`; [`listen`] opens its port and the door's.
+//! - [`admin`] answers `/live /ready /metrics /status /stop`; [`listen`] opens its port and the door's; [`signals`] ask a process to end.
 
 pub mod admin;
 mod channel;
@@ -22,6 +22,7 @@ pub mod publish;
 pub mod registry;
 pub mod run;
 pub mod shown;
+pub mod signals;
 mod socket;
 pub mod speech_http;
 pub mod speech_socket;

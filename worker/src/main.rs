@@ -10,6 +10,7 @@ use roomscribe_worker::metrics::Metrics;
 use roomscribe_worker::publish::Writer;
 use roomscribe_worker::registry::Registry;
 use roomscribe_worker::run::{self, Order, Orders, Session};
+use roomscribe_worker::signals::{StopSignal, StopSignals};
 use roomscribe_worker::speech_http::SpeechApi;
 use roomscribe_worker::spool::Spool;
 use roomscribe_worker::tls::Tls;
@@ -19,7 +20,6 @@ use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -106,6 +106,7 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
     let renewal = started.tls.clone().map(|tls| tokio::spawn(tls.keep_fresh(every)));
     let settings = ConnectionSettings { tls: started.tls.clone(), ..ConnectionSettings::default() };
     let (stop, stopped) = watch::channel(false);
+    let mut signals = StopSignals::listen();
     // Before the log, so that whoever asks hears what the session waits for.
     let begun = Begun::default();
     let health = admin::serve(
@@ -119,7 +120,8 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
     let health = tokio::spawn(health);
     let session = tokio::select! {
         session = assemble(&args, started, &registry, &metrics, report, ordered) => session?,
-        () = asked_to_end() => return Err((TRY_AGAIN, "asked to end before the session had its log".into())),
+        // In a container nothing else makes of it an end.
+        _ = signals.next() => return Err((TRY_AGAIN, "asked to end before the session had its log".into())),
     };
     begun.tell();
     let doors = tokio::spawn(door::serve(
@@ -134,7 +136,7 @@ async fn serve(args: Args, started: Started) -> Result<ExitCode, Failure> {
     let mut running = tokio::spawn(run::run(session));
     let exit = tokio::select! {
         exit = &mut running => exit,
-        () = terminated(&args, &orders, reported.clone()) => {
+        () = terminated(&args, &orders, reported.clone(), signals) => {
             orders.give(Order::Suspend);
             running.await
         }
@@ -193,38 +195,23 @@ async fn assemble(
     })
 }
 
-/// SIGTERM or SIGINT: in a container nothing else makes of them an end.
-async fn asked_to_end() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
 /// SIGTERM: until the publisher's leaving or `grace − 20 s`, because closing the port first wedges the egress. SIGINT,
 /// or a second signal: at once.
-async fn terminated(args: &Args, orders: &Orders, mut report: watch::Receiver<Report>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => return,
+async fn terminated(
+    args: &Args,
+    orders: &Orders,
+    mut report: watch::Receiver<Report>,
+    mut signals: StopSignals,
+) {
+    if signals.next().await == StopSignal::Interrupt {
+        return;
     }
     orders.give(Order::Drain);
     let patience = Duration::from_secs(args.grace_seconds).saturating_sub(RESERVE);
     tokio::select! {
         _ = report.wait_for(|report| report.publisher.is_none()) => {}
         () = tokio::time::sleep(patience) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = signals.next() => {}
     }
 }
 

@@ -1,14 +1,15 @@
 //! The cluster's door (METRICS_LISTEN): open from the first moment, so that a start which waits can be asked for what.
 
+use super::listen::bound;
 use crate::problem::Problem;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tower_service::Service;
@@ -17,7 +18,7 @@ use tower_service::Service;
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// See the module.
-pub(super) struct Door {
+pub struct Door {
     shared: Arc<Shared>,
     end: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -31,13 +32,18 @@ struct Shared {
 }
 
 impl Door {
-    pub(super) fn open(listener: TcpListener) -> Self {
+    /// Opens it, within a runtime.
+    ///
+    /// # Errors
+    /// It cannot listen there: names METRICS_LISTEN.
+    pub fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = bound("METRICS_LISTEN", address)?;
         let (shared, (end, mut ended)) = (Arc::new(Shared::default()), watch::channel(false));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let serving = axum::serve(listener, router)
             .with_graceful_shutdown(async move { drop(ended.wait_for(|ended| *ended).await) });
         let serving = tokio::spawn(async { drop(serving.await) });
-        Self { shared, end, serving }
+        Ok(Self { shared, end, serving })
     }
 
     /// This is waited for; each other `why` is logged once.

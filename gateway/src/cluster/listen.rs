@@ -1,5 +1,6 @@
 //! Listening sockets. `[::]` means every address of this machine, IPv4 and IPv6, whichever of them the kernel has.
 
+use anyhow::Context;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,8 +11,12 @@ const BACKLOG: i32 = 4096;
 /// The kernel was built or started without IPv6; std has no error kind for it.
 const EAFNOSUPPORT: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
 
-/// Listens.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens; an error names the setting and the mend.
+pub(super) fn bound(setting: &'static str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    listen(address).with_context(|| format!("{setting}: cannot listen on {address}: choose another address"))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let without_ipv6 = |error: &io::Error| {
         error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
     };

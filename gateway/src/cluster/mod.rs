@@ -18,7 +18,7 @@ mod api;
 mod cache;
 mod change;
 mod document;
-mod door;
+pub mod door;
 mod ends;
 mod find;
 mod jwks;

@@ -2,7 +2,7 @@
 
 use super::door::Door;
 use super::jwks;
-use super::listen::listen;
+use super::listen::bound;
 use super::sessions::{ClusterSessions, Place};
 use super::settings::{Args, SettingError};
 use crate::{Config, KeySet, Sessions, app};
@@ -11,11 +11,9 @@ use kube::Client;
 use roomscribe_transcript::Log;
 use roomscribe_transcript::nats::{NatsLog, NatsSettings};
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 /// For one attempt at NATS.
@@ -35,13 +33,13 @@ pub async fn run(args: Args, stop: impl Future<Output = ()> + Send) -> anyhow::R
         Place { namespaces: args.namespaces(), install: args.install()?, retention: args.retention() };
     // NATS' TLS takes it too.
     let client = client().await?;
-    let door = Door::open(bound("METRICS_LISTEN", args.metrics_listen)?);
+    let door = Door::open(args.metrics_listen)?;
     let mut stop = pin!(stop);
     let log = tokio::select! {
         (log, ()) = async { tokio::join!(log(nats, &door), answers(&client, &door)) } => log,
         () = &mut stop => return Ok(()),
     };
-    serve_behind(door, &args, config, place, log, client, stop).await
+    serve(door, &args, config, place, log, client, stop).await
 }
 
 /// The log in NATS, with this process' replicas and retention: workers of an older installation have the former ones.
@@ -82,18 +80,6 @@ async fn answers(client: &Client, door: &Door) {
 /// # Errors
 /// When something that it needs cannot be had: the message says which setting to mend.
 pub async fn serve(
-    args: &Args,
-    config: Config,
-    place: Place,
-    log: Log,
-    client: Client,
-    stop: impl Future<Output = ()> + Send,
-) -> anyhow::Result<()> {
-    let door = Door::open(bound("METRICS_LISTEN", args.metrics_listen)?);
-    serve_behind(door, args, config, place, log, client, stop).await
-}
-
-async fn serve_behind(
     door: Door,
     args: &Args,
     config: Config,
@@ -137,10 +123,6 @@ pub fn config(args: &Args) -> Result<Config, SettingError> {
     // Behind an Ingress everybody has its address.
     config.limits.viewers_per_ip = config.limits.viewers;
     Ok(config)
-}
-
-fn bound(setting: &'static str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    listen(address).with_context(|| format!("{setting}: cannot listen on {address}: choose another address"))
 }
 
 /// The API server of this pod, or of KUBECONFIG.

@@ -264,9 +264,6 @@ fn confirm(draft: &mut Draft<'_>, egress: &Egress) {
 /// A healthy egress whose worker must leave is pointed at the new worker by one UpdateStream.
 fn move_if_leaving(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Listening<'_>>) {
     let Some(listening) = listening else { return };
-    if draft.memory.selected.is_some_and(|(attempt, _)| attempt != listening.pod.attempt) {
-        draft.memory.selected = None;
-    }
     if listening.pod.attempt <= egress.attempt {
         return;
     }
@@ -294,8 +291,8 @@ fn refused_move(draft: &Draft<'_>) -> bool {
 
 /// The Service has selected this pod for a while. The old worker hears the room meanwhile, so it costs nothing.
 fn is_settled(draft: &mut Draft<'_>, attempt: u32) -> bool {
-    let now = draft.now;
-    let (_, since) = *draft.memory.selected.get_or_insert((attempt, now));
+    let seen = draft.memory.selected.filter(|(selected, _)| *selected == attempt);
+    let (_, since) = *draft.memory.selected.insert(seen.unwrap_or((attempt, draft.now)));
     let settled = draft.since(since) >= SETTLE_SECONDS;
     if !settled {
         draft.wake_at(since + backoff::seconds(SETTLE_SECONDS));

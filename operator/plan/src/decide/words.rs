@@ -35,7 +35,6 @@ pub(super) fn worker(draft: &Draft<'_>) -> Word {
         Some(PodState::Pending(reason, text)) => (Verdict::False, *reason, text.clone()),
         Some(PodState::Failed(reason)) => word(Verdict::False, *reason),
         Some(PodState::NodeLost) => word(Verdict::False, Reason::NodeLost),
-        // It runs and says what it waits for.
         Some(PodState::NotListening) if draft.crash_loops() => ended(draft, Reason::CrashLooping),
         // Its status port does not answer the kubelet: it hangs.
         Some(PodState::NotListening) if draft.worker_had_time() => {

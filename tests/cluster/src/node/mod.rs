@@ -47,7 +47,7 @@ impl Node {
     pub async fn start(say: impl Fn(&str)) -> anyhow::Result<Self> {
         check()?;
         let (program, images) =
-            tokio::task::spawn_blocking(|| anyhow::Ok((program()?, script("images.sh")?))).await??;
+            tokio::task::spawn_blocking(|| anyhow::Ok((program()?, script("images.sh", &[])?))).await??;
         let begun = Instant::now();
         let say = |what: &str| say(&format!("{:5.1} s  {what}", begun.elapsed().as_secs_f64()));
         free().await?;
@@ -105,7 +105,7 @@ impl Node {
     /// # Errors
     /// It cannot be built, or does not start.
     pub async fn enforce_policies(&self) -> anyhow::Result<()> {
-        let program = tokio::task::spawn_blocking(|| script("policies/build.sh")).await??;
+        let program = tokio::task::spawn_blocking(|| script("go-program.sh", &["policies"])).await??;
         self.api.grant(settings::POLICIES_USER, None, settings::policies_rules()).await?;
         self.api.machine.run_own(Part::Policies, &program, &settings::policies(&self.api)?)?;
         let begins =

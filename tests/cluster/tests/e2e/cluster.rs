@@ -25,7 +25,6 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn begin() -> anyhow::Result<Self> {
-        let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         match (given("KUBECONFIG"), given("E2E_REGISTRY")) {
             (Some(config), Some(registry)) => Self::given(config.into(), registry).await,
             (None, Some(_)) => bail!("E2E_REGISTRY without KUBECONFIG: name the cluster too"),
@@ -136,6 +135,11 @@ impl Way {
             }
         }
     }
+}
+
+/// A setting of these tests, from the environment.
+pub(crate) fn given(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A file of this repository.

@@ -25,15 +25,17 @@ async fn words_come_by_load_balancer_node_port_and_cluster_ip_at_once_and_nothin
     the_examples_are_taken(&world).await;
     for (session, exposure, _) in EXPOSURES {
         world.join(session, "ada").await.unwrap();
-        world.create(session, json!({"roomName": session, "ingest": {"exposure": exposure}})).await.unwrap();
+        world
+            .create(NAMESPACE, session, json!({"roomName": session, "ingest": {"exposure": exposure}}))
+            .await
+            .unwrap();
     }
     world.apply_example("push.yaml").await.unwrap();
     let wait = ["wait", "--for=condition=Ready", "ts", "--all", "--timeout=120s"];
     world.kubectl(&wait).await.unwrap();
     for (session, _, address) in EXPOSURES {
         livekit_is_told_the_address(&world, session, address).await;
-        let three = async || Ok(world.transcript(session).await?.words().len() >= 3);
-        world.until(&format!("three words of {session} arrive at both viewers"), three).await.unwrap();
+        world.until_more_words(session, 3).await.unwrap();
     }
     a_publisher_finds_its_url(&world).await;
     world.kubectl(&["delete", "ts", "--all", "--timeout=120s"]).await.unwrap();

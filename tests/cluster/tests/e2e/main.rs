@@ -18,6 +18,7 @@ mod viewers;
 mod world;
 mod wrong;
 
+use cluster::given;
 use kills::Kill;
 use std::time::Instant;
 use tally::{Row, Tally};
@@ -27,19 +28,13 @@ use world::World;
 /// Room and session of these tests, as in docs/examples.
 const SESSION: &str = "standup";
 
-/// A number from the environment.
-fn given(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().filter(|text| !text.is_empty()).map_or(default, |text| text.parse().unwrap())
-}
-
 /// A session that says words.
 async fn meeting(world: &World) {
     world.join(SESSION, "ada").await.unwrap();
     world.apply_example("session.yaml").await.unwrap();
     world.kubectl(&["wait", "--for=condition=Ready", "ts/standup", "--timeout=120s"]).await.unwrap();
     eprintln!("Ready");
-    let three = async || Ok(world.transcript(SESSION).await?.words().len() >= 3);
-    world.until("three words arrive at both viewers", three).await.unwrap();
+    world.until_more_words(SESSION, 3).await.unwrap();
 }
 
 fn assert_true(transcript: &Transcript, after: &str) {
@@ -79,14 +74,12 @@ async fn the_chart_tests_itself_and_uninstalling_it_ends_what_runs() {
 async fn whatever_is_killed_every_word_comes_once_and_the_session_is_ready_again() {
     let world = World::start().await.unwrap();
     let is_own = world.cluster.node().is_some();
-    let (seed, count) = (given("SEED", 1), given("KILLS", kills::kinds(is_own) as u64));
+    let seed = given("SEED").map_or(1, |seed| seed.parse().unwrap());
+    let count = given("KILLS").map_or_else(|| kills::kinds(is_own), |count| count.parse().unwrap());
     meeting(&world).await;
     let mut tally = Tally::default();
-    let kills = match std::env::var("ONLY") {
-        Ok(names) if !names.is_empty() => kills::named(&names),
-        _ => kills::order(seed, usize::try_from(count).unwrap(), is_own),
-    };
-    for kill in kills {
+    for kill in given("ONLY").map_or_else(|| kills::order(seed, count, is_own), |names| kills::named(&names))
+    {
         let row = accident(&world, kill, seed).await;
         eprintln!("{row:?}");
         tally.rows.push(row);

@@ -1,7 +1,7 @@
 //! NetworkPolicies hold: our programs reach what they need, and whoever has no business with them reaches nothing else.
 
 use crate::cluster::path;
-use crate::world::{NAMESPACE, RELEASE, World};
+use crate::world::{CHART, NAMESPACE, RELEASE, World};
 use crate::{SESSION, assert_true, meeting};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +72,7 @@ async fn under_network_policies_a_session_works_and_strangers_find_two_doors_ope
     assert_eq!(operator, set(&own), "the operator");
 
     let without = ["--set", "networkPolicy.enabled=false", "--set", WATCHED, "--wait"];
-    world.release("upgrade", &path("charts/roomscribe"), &without).await.unwrap();
+    world.release("upgrade", &path(CHART), &without).await.unwrap();
     let all: Vec<&str> = DOORS.iter().map(|door| door.0).collect();
     assert_eq!(open(&world, &doors, "strangers", &[]).await, set(&all), "a stranger without policies");
     assert_true(&world.transcript(SESSION).await.unwrap(), "with policies and without");

@@ -1,11 +1,12 @@
 //! An installation of an earlier version is replaced by this one under a running session, and back; then a namespace goes with
 //! the session in it, and the installation with another.
 
-use crate::cluster::{Cluster, path};
+use crate::cluster::{Cluster, given, path};
 use crate::transcript::Transcript;
-use crate::world::{NAMESPACE, World};
+use crate::world::{CHART, NAMESPACE, World};
 use crate::{SESSION, assert_true, meeting};
 use anyhow::ensure;
+use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
 
@@ -15,8 +16,6 @@ const ITS_NAMESPACE: &str = "webinars";
 const ITS_YAML: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: webinars, labels: {pod-security.kubernetes.io/enforce: restricted}}\n";
 /// Programs of the chart that this tree builds.
 const ROLES: [&str; 3] = ["operator", "worker", "gateway"];
-/// This tree's chart.
-const CHART: &str = "charts/roomscribe";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make e2e"]
@@ -69,7 +68,6 @@ impl Earlier {
     /// E2E_FROM_CHART and E2E_FROM_TAG, with archives in E2E_FROM_IMAGES for a node of our own. Without them this tree's chart
     /// with its images by another name, so that every pod is replaced as well; `None` where that cannot be.
     async fn given(cluster: &Cluster) -> anyhow::Result<Option<Self>> {
-        let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let chart = given("E2E_FROM_CHART").unwrap_or_else(|| path(CHART));
         let tag = given("E2E_FROM_TAG");
         let Some(node) = cluster.node() else { return Ok(tag.map(|tag| Self { chart, tag })) };
@@ -130,9 +128,7 @@ async fn worker_of(world: &World, namespace: &str) -> anyhow::Result<Worker> {
 
 /// Two more words come to all viewers from the same pod, and not one was missed.
 async fn goes_on(world: &World, session: &str, before: &Worker, what: &str) {
-    let words = world.transcript(session).await.unwrap().words().len() + 2;
-    let more = async || Ok(world.transcript(session).await?.words().len() >= words);
-    world.until(&format!("two more words after the {what}"), more).await.unwrap();
+    world.until_more_words(session, 2).await.unwrap();
     assert_eq!(&worker_of(world, NAMESPACE).await.unwrap(), before, "after the {what}");
     whole(&world.transcript(session).await.unwrap(), what);
 }
@@ -145,14 +141,9 @@ fn whole(transcript: &Transcript, after: &str) {
 /// A session of what is installed now; its id.
 async fn starts_later(world: &World) -> String {
     world.join(LATER, "grace").await.unwrap();
-    let session = std::fs::read_to_string(path("docs/examples/session.yaml")).unwrap();
-    let session = session
-        .replace("\n  name: standup", &format!("\n  name: {LATER}\n  namespace: {ITS_NAMESPACE}"))
-        .replace("roomName: standup", &format!("roomName: {LATER}"));
-    world.cluster.kubectl.apply(&session).await.unwrap();
+    world.create(ITS_NAMESPACE, LATER, json!({"roomName": LATER})).await.unwrap();
     let id = id(world, ITS_NAMESPACE, LATER).await;
-    let three = async || Ok(world.transcript(&id).await?.words().len() >= 3);
-    world.until("a session of the new version says three words", three).await.unwrap();
+    world.until_more_words(&id, 3).await.unwrap();
     id
 }
 

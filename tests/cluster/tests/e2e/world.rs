@@ -16,6 +16,8 @@ const INSTALLATION: &str = include_str!("installation.yaml");
 pub(crate) const NAMESPACE: &str = "meetings";
 /// Where the chart is.
 pub(crate) const RELEASE: &str = "roomscribe";
+/// This tree's chart.
+pub(crate) const CHART: &str = "charts/roomscribe";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// See the module.
@@ -60,7 +62,7 @@ impl World {
         let begun = Instant::now();
         let mut arguments = vec!["--wait", "--timeout", "120s"];
         arguments.extend(more);
-        self.release("install", &path("charts/roomscribe"), &arguments).await?;
+        self.release("install", &path(CHART), &arguments).await?;
         eprintln!("{:5.1} s  installed", begun.elapsed().as_secs_f64());
         Ok(())
     }
@@ -109,9 +111,9 @@ impl World {
     }
 
     /// Makes a session.
-    pub(crate) async fn create(&self, session: &str, spec: Value) -> anyhow::Result<()> {
+    pub(crate) async fn create(&self, namespace: &str, session: &str, spec: Value) -> anyhow::Result<()> {
         let resource = json!({"apiVersion": "roomscribe.io/v1alpha1", "kind": "TranscriptionSession",
-            "metadata": {"name": session, "namespace": NAMESPACE}, "spec": spec});
+            "metadata": {"name": session, "namespace": namespace}, "spec": spec});
         self.cluster.kubectl.apply(&resource.to_string()).await.map(drop)
     }
 
@@ -144,6 +146,16 @@ impl World {
     pub(crate) async fn transcript(&self, session: &str) -> anyhow::Result<Transcript> {
         let gateways = pods(&self.cluster, RELEASE, "app.kubernetes.io/component=gateway").await?;
         self.viewers.transcript(session, gateways)
+    }
+
+    /// So many words more arrive at all viewers.
+    pub(crate) async fn until_more_words(&self, session: &str, count: usize) -> anyhow::Result<()> {
+        let mut before = None;
+        let more = async || {
+            let words = self.transcript(session).await?.words().len();
+            Ok(words >= *before.get_or_insert(words) + count)
+        };
+        self.until(&format!("{count} more words of {session} arrive at all viewers"), more).await
     }
 
     /// This word or a later one is there, the session is Ready, and one egress may send.

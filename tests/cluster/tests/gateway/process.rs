@@ -4,6 +4,7 @@ use crate::viewers::{Endpoints, watch};
 use crate::world::{KEY, Replica, World, api, until};
 use clap::Parser;
 use roomscribe_gateway::cluster::Place;
+use roomscribe_gateway::cluster::door::Door;
 use roomscribe_gateway::cluster::settings::Args;
 use roomscribe_gateway::cluster::start;
 use serde_json::json;
@@ -46,7 +47,8 @@ async fn a_process_that_is_asked_to_end_says_so_first_and_sends_its_viewers_to_t
     let (stop, stopped) = oneshot::channel::<()>();
     let (config, log) = (start::config(&args).unwrap(), world.log.clone());
     let process = tokio::spawn(async move {
-        start::serve(&args, config, place, log, client, async { drop(stopped.await) }).await
+        let door = Door::open(args.metrics_listen)?;
+        start::serve(door, &args, config, place, log, client, async { drop(stopped.await) }).await
     });
     let page = async |page: &str| {
         reqwest::get(format!("http://{metrics}/{page}")).await.map(|answer| answer.status().as_u16())

@@ -57,51 +57,31 @@ impl Found {
         Self { covered, owed, resume, zero, heard, ordinal: state.ordinal }
     }
 
-    /// The worker before said all that it heard, to the end: this one's audio follows, without a hole unless there was one.
-    fn handed_over(note: &WriterNote, now: Duration, wall_ms: u64) -> Self {
+    /// Only the log survived, and wall time is the one clock left: everything after its last word is owed, up to now. After a
+    /// `handover` nothing is: this worker's audio follows, without a hole unless there was one.
+    fn in_log(note: &WriterNote, handed_over: bool, now: Duration, wall_ms: u64) -> Self {
         let zero = note.media_zero_at.as_deref().and_then(words::parse_wall);
-        let Some(zero) = zero else { return Self { ordinal: note.speech_ordinal, ..Self::default() } };
-        let here = note.covered_samples;
-        let away = wall_ms.saturating_sub(zero).saturating_sub(here / SAMPLES_PER_MS);
-        // Its media clock was not wall time, and both had the publisher for a moment.
-        let away = if away < OVERLAP_MS { 0 } else { away };
-        Self {
-            covered: here,
-            owed: Ranges::from_list(&note.owed),
-            resume: Some(AudioResume {
-                next: MediaSamples(here),
-                idle: Duration::from_millis(away),
-                as_of: now,
-            }),
-            zero: Some(zero),
-            heard: here,
-            ordinal: note.speech_ordinal,
-        }
-    }
-
-    /// Only the log survived: everything after its last word is owed, up to now; wall time is the one clock left.
-    fn in_log(note: &WriterNote, now: Duration, wall_ms: u64) -> Self {
-        let zero = note.media_zero_at.as_deref().and_then(words::parse_wall);
+        let ordinal = note.speech_ordinal;
+        let Some(zero) = zero else { return Self { ordinal, ..Self::default() } };
+        let (covered, since_zero) = (note.covered_samples, wall_ms.saturating_sub(zero));
         let mut owed = Ranges::from_list(&note.owed);
-        let Some(zero) = zero else { return Self { ordinal: note.speech_ordinal, ..Self::default() } };
-        let here = (wall_ms.saturating_sub(zero) * SAMPLES_PER_MS).max(note.covered_samples);
-        owed.insert(note.covered_samples, here, 0);
-        let resume = AudioResume { next: MediaSamples(here), idle: Duration::ZERO, as_of: now };
-        Self {
-            covered: here,
-            owed,
-            resume: Some(resume),
-            zero: Some(zero),
-            heard: here,
-            ordinal: note.speech_ordinal,
-        }
+        let (here, away) = if handed_over {
+            (covered, since_zero.saturating_sub(covered / SAMPLES_PER_MS))
+        } else {
+            let here = (since_zero * SAMPLES_PER_MS).max(covered);
+            owed.insert(covered, here, 0);
+            (here, 0)
+        };
+        // The media clock of the worker before was not wall time, and both had the publisher for a moment.
+        let idle = Duration::from_millis(if away < OVERLAP_MS { 0 } else { away });
+        let resume = AudioResume { next: MediaSamples(here), idle, as_of: now };
+        Self { covered: here, owed, resume: Some(resume), zero: Some(zero), heard: here, ordinal }
     }
 
     fn new(restored: &Restored, now: Duration, wall_ms: u64) -> Self {
         let mut found = match (&restored.state, &restored.note) {
             (Some(state), _) => Self::in_spool(state, restored, now, wall_ms),
-            (None, Some(note)) if restored.handed_over => Self::handed_over(note, now, wall_ms),
-            (None, Some(note)) => Self::in_log(note, now, wall_ms),
+            (None, Some(note)) => Self::in_log(note, restored.handed_over, now, wall_ms),
             (None, None) => Self::default(),
         };
         found.ordinal = found.ordinal.max(restored.note.as_ref().map_or(0, |note| note.speech_ordinal));
