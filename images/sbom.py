@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 import uuid
 import zlib
 
@@ -35,7 +36,7 @@ def debian_packages(root):
     for folder in sorted((root / "licenses" / "debian").glob("*")):
         show = ["dpkg-query", "--show", "--showformat", "${Version} ${Architecture}\n", folder.name]
         version, architecture = subprocess.run(show, check=True, capture_output=True, text=True).stdout.split()[:2]
-        purl = f"pkg:deb/debian/{folder.name}@{version.replace('+', '%2B')}?arch={architecture}"
+        purl = f"pkg:deb/debian/{folder.name}@{urllib.parse.quote(version, safe='~')}?arch={architecture}"
         yield {"type": "library", "bom-ref": purl, "name": folder.name, "version": version, "purl": purl}
 
 

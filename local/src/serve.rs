@@ -155,6 +155,9 @@ impl Stack {
                 start_unknown_seconds: settings.start_unknown_seconds.into(),
                 // No kubelet lets a worker wait here.
                 replaces_crashing_pods: false,
+                // And no rules of nodes are waited for.
+                start_settle_seconds: 0,
+                move_settle_seconds: 0,
                 ..Policy::default()
             },
             rollover: Duration::from_secs(settings.speech_rollover_seconds),

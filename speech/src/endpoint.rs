@@ -20,6 +20,9 @@ const OFF_DB: f32 = 6.0;
 /// The floor is the minimum of the smoothed level over this many frames (10 s), never below [`QUIET_DB`].
 const FLOOR_FRAMES: u64 = 500;
 const QUIET_DB: f32 = -65.0;
+/// What is louder than this in a stream's first frames (1 s) is voice, not the room: a stream may begin in mid-word.
+const FIRST_DB: f32 = -45.0;
+const FIRST_FRAMES: u64 = 50;
 /// Anything so far below the recent peak is room, not voice; the peak fades 0.5 dB per second.
 const RANGE_DB: f32 = 35.0;
 /// A cut by length is put at the quietest frame of this last share of the utterance.
@@ -122,7 +125,9 @@ impl Endpointer {
         self.kept.extend(frame);
         let index = self.next;
         self.next += 1;
-        let quiet = self.floor.value().max(QUIET_DB);
+        let learned =
+            if index < FIRST_FRAMES { self.floor.value().min(FIRST_DB) } else { self.floor.value() };
+        let quiet = learned.max(QUIET_DB);
         let on = (quiet + ON_DB).max(self.peak - RANGE_DB);
         let off = (quiet + OFF_DB).max(self.peak - RANGE_DB - 3.0);
         match &mut self.open {
@@ -309,6 +314,17 @@ mod tests {
         let spans = voices(&found);
         assert!(spans.len() >= 3 && spans.iter().all(|(s, e)| e - s <= 5.0), "{spans:?}");
         assert!(spans.windows(2).all(|w| w[0].1 <= w[1].0 && w[1].0 - w[0].1 < 0.2), "{spans:?}");
+    }
+
+    #[test]
+    fn a_stream_that_begins_in_mid_word_is_heard_from_its_first_sample() {
+        let mut ears = Endpointer::new(RATE, 0.3, 15.0);
+        let mut found = Vec::new();
+        let tone = (0..8800).map(|at| (at as f32 * 0.2).sin() * LOUD);
+        let samples: Vec<f32> = tone.chain((0..16_000).map(|_| 0.0)).collect();
+        ears.push(&samples, &mut found);
+        let [(start, end)] = voices(&found)[..] else { panic!("one utterance expected: {found:?}") };
+        assert!(start <= 0.02 && (end - 0.55).abs() <= 0.04, "{start} {end}");
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub struct Policy {
     /// Something else (the kubelet) restarts a worker that ends, and waits longer each time: a second end within ten minutes
     /// gets a new pod. Without such a back-off a new one would cost the connection and gain nothing.
     pub replaces_crashing_pods: bool,
+    /// From a Service's word to every node's rules (kube-proxy: within a second, unless it is busy). An egress that is started
+    /// before it connects to nobody, or for five seconds to a pod that is gone.
+    pub start_settle_seconds: i64,
+    /// As long, and longer for a load balancer: an egress that is moved before it loses both workers.
+    pub move_settle_seconds: i64,
 }
 
 impl Default for Policy {
@@ -50,6 +55,8 @@ impl Default for Policy {
             cleanup_deadline_seconds: 300,
             start_unknown_seconds: START_UNKNOWN_SECONDS,
             replaces_crashing_pods: true,
+            start_settle_seconds: 1,
+            move_settle_seconds: 3,
         }
     }
 }

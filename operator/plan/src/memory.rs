@@ -54,8 +54,8 @@ pub struct Memory {
     pub exits_of: String,
     /// How often its container had ended when it was seen last.
     pub ends: u32,
-    /// The pod that a planned move goes to, and since when the Service has selected it.
-    pub selected: Option<(u32, Timestamp)>,
+    /// Attempt of the pod that listens and that the Service selects, how often its container has ended, and since when so.
+    pub selected: Option<((u32, u32), Timestamp)>,
     /// Why the last pod was replaced, until the next attempt is intended.
     pub replaced: Option<Reason>,
     /// The speech service has refused, and has not accepted since.

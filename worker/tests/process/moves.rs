@@ -38,3 +38,8 @@ async fn moved_at(seconds: f64) {
 async fn a_move_in_a_pause_costs_no_word_and_tells_no_gap() {
     moved_at(7.0).await;
 }
+
+#[tokio::test]
+async fn a_move_in_the_middle_of_a_word_cuts_it_in_two_halves_and_loses_neither() {
+    tokio::join!(moved_at(7.75), moved_at(7.9), moved_at(8.05));
+}

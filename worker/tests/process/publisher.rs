@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// What is in the sockets when a process dies has reached nobody.
 const IN_FLIGHT: f64 = 1.2;
 /// A refused egress tries about 40 times a second.
 const RETRY: Duration = Duration::from_millis(25);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Wish {
@@ -42,7 +43,7 @@ impl Publisher {
     /// Connects, then publishes the tones, `speed` times real time.
     pub(crate) async fn start(url: &str, speed: f64) -> Self {
         let target = target(url).unwrap();
-        let client = connect(&target).await.unwrap();
+        let client = timeout(PATIENCE, connected(&target)).await.expect("nobody listens");
         let (begun, holes) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
         let (inject, injected) = mpsc::channel(8);
         let (moves, moved) = mpsc::channel(1);
@@ -98,6 +99,16 @@ async fn connect(target: &Target) -> Option<Client> {
     Some(client)
 }
 
+/// Tries again, as an egress does.
+async fn connected(target: &Target) -> Client {
+    loop {
+        match connect(target).await {
+            Some(client) => return client,
+            None => sleep(RETRY).await,
+        }
+    }
+}
+
 async fn publish(
     mut client: Client,
     mut target: Target,
@@ -118,7 +129,7 @@ async fn publish(
             client.message(body, (time * 1000.0) as u32).await.unwrap();
         }
         if let Ok(next) = moved.try_recv() {
-            let successor = connect(&next).await.expect("nobody listens at the new URL");
+            let successor = timeout(PATIENCE, connected(&next)).await.expect("nobody listens at the new URL");
             client.goodbye().await.unwrap();
             (client, target) = (successor, next);
         }
@@ -129,12 +140,7 @@ async fn publish(
             () = sleep_until(due) => false,
         };
         if closed || client.audio(1, frame, (time * 1000.0) as u32).await.is_err() {
-            client = loop {
-                match connect(&target).await {
-                    Some(client) => break client,
-                    None => sleep(RETRY).await,
-                }
-            };
+            client = connected(&target).await;
             skip_until = begun.elapsed().as_secs_f64() * speed;
             holes.lock().unwrap().push((time - IN_FLIGHT * speed, skip_until + 0.1));
         }

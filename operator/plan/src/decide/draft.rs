@@ -209,6 +209,15 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// What holds since then has held for so long; if not, the plan is made again when it has.
+    pub(super) fn is_settled(&mut self, since: Timestamp, wait: i64) -> bool {
+        let settled = self.since(since) >= wait;
+        if !settled {
+            self.wake_at(since + seconds(wait));
+        }
+        settled
+    }
+
     fn remember_livekit(&mut self) {
         if matches!(
             self.observed.livekit.error,

@@ -24,9 +24,6 @@ const LAST_LOOK_SECONDS: i64 = 20;
 /// A stop is asked again after this.
 const STOP_AGAIN_SECONDS: i64 = 35;
 
-/// From a Service's word to every node's rules (kube-proxy), and a load balancer's: an egress that is moved before it would find
-/// nobody there, and the old worker is let go all the same.
-const SETTLE_SECONDS: i64 = 3;
 /// A move that LiveKit refused is asked again after this.
 const MOVE_AGAIN_SECONDS: i64 = 10;
 
@@ -275,7 +272,10 @@ fn move_if_leaving(draft: &mut Draft<'_>, egress: &Egress, listening: Option<Lis
     if refused_move(draft) {
         return draft.wake_in(MOVE_AGAIN_SECONDS);
     }
-    if egress.state == EgressState::Active && is_settled(draft, listening.pod.attempt) {
+    // The old worker hears the room meanwhile, so this wait costs nothing.
+    if egress.state == EgressState::Active
+        && draft.is_settled(listening.since, draft.policy.move_settle_seconds)
+    {
         intend(draft, Some(listening), moved(egress), Reason::Terminating);
     }
 }
@@ -287,17 +287,6 @@ fn refused_move(draft: &Draft<'_>) -> bool {
             !matches!(start.outcome, None | Some(StartOutcome::Started { .. } | StartOutcome::Unknown));
         start.moves.is_some() && refused && draft.since(start.at) < MOVE_AGAIN_SECONDS
     })
-}
-
-/// The Service has selected this pod for a while. The old worker hears the room meanwhile, so it costs nothing.
-fn is_settled(draft: &mut Draft<'_>, attempt: u32) -> bool {
-    let seen = draft.memory.selected.filter(|(selected, _)| *selected == attempt);
-    let (_, since) = *draft.memory.selected.insert(seen.unwrap_or((attempt, draft.now)));
-    let settled = draft.since(since) >= SETTLE_SECONDS;
-    if !settled {
-        draft.wake_at(since + backoff::seconds(SETTLE_SECONDS));
-    }
-    settled
 }
 
 fn moved(egress: &Egress) -> How {

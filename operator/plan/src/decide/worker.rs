@@ -5,6 +5,7 @@ use super::{gate, refusal};
 use crate::address;
 use crate::observed::{Hearing, Known, LiveKitError, Pod, PodState, Secrets};
 use crate::plan::Action;
+use k8s_openapi::jiff::Timestamp;
 use roomscribe_crds::Disruption;
 use roomscribe_crds::reason::Reason;
 
@@ -12,6 +13,8 @@ use roomscribe_crds::reason::Reason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listening<'a> {
     pub(super) pod: &'a Pod,
+    /// When this process saw first that it listens and the Service selects it.
+    pub(super) since: Timestamp,
 }
 
 /// Makes what is missing. `Some` when a worker listens behind an address.
@@ -43,7 +46,19 @@ pub(super) fn ensure<'a>(draft: &mut Draft<'a>) -> Option<Listening<'a>> {
     if !addressed {
         draft.wake_in(10);
     }
-    (pod.state == PodState::Listening && addressed).then_some(Listening { pod })
+    if pod.state != PodState::Listening || !addressed {
+        draft.memory.selected = None;
+        return None;
+    }
+    let since = selected_since(draft, pod);
+    draft.is_settled(since, draft.policy.start_settle_seconds).then_some(Listening { pod, since })
+}
+
+/// A container that has ended meanwhile was taken out of every node's rules.
+fn selected_since(draft: &mut Draft<'_>, pod: &Pod) -> Timestamp {
+    let key = (pod.attempt, pod.ends());
+    let seen = draft.memory.selected.filter(|(selected, _)| *selected == key);
+    draft.memory.selected.insert(seen.unwrap_or((key, draft.now))).1
 }
 
 /// The host, when LiveKit is elsewhere and would be told an address that only this machine can reach.

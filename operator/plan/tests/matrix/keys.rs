@@ -219,8 +219,7 @@ fn a_raised_key_generation_moves_a_room_s_egress_to_the_next_attempt() {
     let raised = running().key_generation(2).plan();
     assert!(does(&raised, |action| *action == Action::EnsureWorker { attempt: 2, selects: 1 }));
     let scene = Scene::new().leaving_pod(1).pod(2).but(|pod| pod.key_generation = 2).room(1).attempt(1, 300);
-    let settled = scene.remembering(|memory| memory.selected = Some((2, at(-3))));
-    let moved = settled.key_generation(2).listed(vec![active("EG_a", 1)]).hearing(1).plan();
+    let moved = scene.key_generation(2).listed(vec![active("EG_a", 1)]).hearing(1).plan();
     let how = How::Move { egress: "EG_a".into(), from: 1 };
     assert!(does(&moved, |action| *action == Action::WriteIntent { attempt: 2, how: how.clone() }));
 }

@@ -294,10 +294,12 @@ fn a_drain_moves_the_healthy_egress_by_one_update() {
     let how = How::Move { egress: "EG_a".into(), from: 1 };
     let moves =
         |plan: &Plan| does(plan, |action| *action == Action::WriteIntent { attempt: 2, how: how.clone() });
-    let first = scene().plan();
+    assert!(moves(&scene().plan()));
+    let first = scene().settling().plan();
     assert!(!moves(&first), "the rules of a new pod are not everywhere yet");
-    assert_eq!(first.wake_at, Some(at(3)));
-    assert!(moves(&scene().remembering(|memory| memory.selected = Some((2, at(-3)))).plan()));
+    let second = scene().settling().after(&first).plan_at(1);
+    assert_eq!((moves(&second), second.wake_at), (false, Some(at(3))));
+    assert!(moves(&scene().settling().after(&second).plan_at(3)));
     let refused = |ago: i64| {
         let start = StartCall {
             attempt: 2,
@@ -307,12 +309,12 @@ fn a_drain_moves_the_healthy_egress_by_one_update() {
             outcome: Some(StartOutcome::Refused("no such URL".into())),
         };
         scene().remembering(move |memory| {
-            (memory.selected, memory.start) = (Some((2, at(-60))), Some(start.clone()));
+            memory.start = Some(start.clone());
         })
     };
     let begins = |plan: &Plan| does(plan, |action| matches!(action, Action::WriteIntent { .. }));
     assert!(!begins(&refused(2).plan()), "a move that was refused is not asked again at once");
-    let other = scene().remembering(|memory| memory.selected = Some((1, at(-60)))).plan();
+    let other = scene().settling().remembering(|memory| memory.selected = Some(((1, 0), at(-60)))).plan();
     assert!(!moves(&other), "another pod's time does not count");
     let next = scene()
         .attempt(2, 0)
@@ -320,6 +322,19 @@ fn a_drain_moves_the_healthy_egress_by_one_update() {
         .plan();
     assert!(does(&next, |action| *action == Action::MoveEgress { id: "EG_a".into(), from: 1, to: 2 }));
     assert!(!does(&next, |action| matches!(action, Action::StopEgress { .. })));
+}
+
+#[test]
+fn an_egress_is_started_once_the_nodes_have_had_time_to_learn_where_its_worker_is() {
+    let scene = || Scene::new().settling().pod(1).room(1).listed(vec![]);
+    let begins = |plan: &Plan| does(plan, |action| matches!(action, Action::WriteIntent { .. }));
+    let first = scene().plan();
+    assert_eq!((begins(&first), first.wake_at), (false, Some(at(1))));
+    assert!(begins(&scene().after(&first).plan_at(1)));
+    let restarted = scene().but(|pod| pod.restarts = 1).after(&first).plan_at(1);
+    assert!(!begins(&restarted), "a container that ended meanwhile was taken out of the rules");
+    let gone = scene().state(PodState::NotListening).after(&first).plan_at(1);
+    assert_eq!(gone.memory.selected, None);
 }
 
 #[test]

@@ -17,12 +17,12 @@ pub(crate) fn at(offset: i64) -> Timestamp {
     "2026-11-25T12:00:00Z".parse::<Timestamp>().unwrap() + seconds(offset)
 }
 
-pub(crate) struct Scene(Observed);
+pub(crate) struct Scene(Observed, Policy);
 
 impl Scene {
-    /// Created a minute ago, everything allowed, nothing there.
+    /// Created a minute ago, everything allowed, nothing there; what the Service selects is reached at once.
     pub(crate) fn new() -> Self {
-        Self(Observed {
+        let observed = Observed {
             session: Session {
                 id: "7c9e6679-7425-40de-944b-e07fc1f90ae7".into(),
                 generation: Some(1),
@@ -43,7 +43,9 @@ impl Scene {
             livekit: LiveKit::default(),
             worker: None,
             memory: Memory::default(),
-        })
+        };
+        let at_once = Policy { start_settle_seconds: 0, move_settle_seconds: 0, ..Policy::default() };
+        Self(observed, at_once)
     }
 
     pub(crate) fn plan(self) -> Plan {
@@ -52,9 +54,15 @@ impl Scene {
 
     /// So many seconds later.
     pub(crate) fn plan_at(self, offset: i64) -> Plan {
-        let plan = plan(&self.0, at(offset));
+        let plan = plan_under(&self.1, &self.0, at(offset));
         assert_eq!(check::broken(&self.0, &plan, at(offset)), Vec::<String>::new());
         plan
+    }
+
+    /// The rules of the nodes take their time.
+    pub(crate) fn settling(mut self) -> Self {
+        self.1 = Policy::default();
+        self
     }
 
     /// What an earlier plan wrote and remembers.
