@@ -189,6 +189,7 @@ mod tests {
             node: String::new(),
             state,
             leaving: false,
+            ends_at: None,
             container_started_at: None,
             restarts: 0,
             last_exit: None,

@@ -12,12 +12,13 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
 use kube::{Api, Resource, ResourceExt};
 use roomscribe_crds::TranscriptionSession;
 use roomscribe_crds::condition::{self, ConditionType};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The controller of one namespace, or with `None` of all. Runs until `stopped`, then lets running rounds end.
 pub async fn run(
@@ -31,17 +32,17 @@ pub async fn run(
     let (reader, writer) = reflector::store();
     let index = context.clone();
     let sessions = watcher(api::<TranscriptionSession>(&context, namespace), watcher::Config::default())
-        .default_backoff()
+        .backoff(patience())
         .map_ok(slim)
         .inspect_ok(move |event| note(&index, watch, event));
     let index = context.clone();
     let children = watcher::Config::default().labels(names::SESSION_LABEL);
     let pods = watcher(api::<Pod>(&context, namespace), children.clone())
-        .default_backoff()
+        .backoff(patience())
         .inspect_ok(move |event| index.pods.take(watch, event, pod));
     let index = context.clone();
     let services = watcher(api::<Service>(&context, namespace), children)
-        .default_backoff()
+        .backoff(patience())
         .map_ok(slim)
         .inspect_ok(move |event| index.services.take(watch, event, service));
     Controller::for_stream(reflector::reflector(writer, sessions).applied_objects(), reader)
@@ -58,6 +59,13 @@ pub async fn run(
             }
         })
         .await;
+}
+
+/// kube's own waits up to a minute, also for a server that is well again: nobody would look after a session for so long.
+fn patience() -> ExponentialBackoff {
+    let (min, max) = (Duration::from_millis(400), Duration::from_secs(3));
+    let times = backon::ExponentialBuilder::new().with_min_delay(min).with_max_delay(max).without_max_times();
+    times.with_jitter().into()
 }
 
 fn api<K>(context: &Context, namespace: Option<&str>) -> Api<K>

@@ -95,16 +95,33 @@ fn with_nats() -> Installation {
     Installation { log: LogSettings { nats: Some(nats) }, ..installation() }
 }
 
+/// The pod before, which is killed at a known time.
+fn leaving() -> roomscribe_plan::Pod {
+    roomscribe_plan::Pod {
+        name: "ts-plain-2".into(),
+        uid: "uid".into(),
+        attempt: 2,
+        key_generation: 1,
+        node: "node".into(),
+        state: roomscribe_plan::PodState::Listening,
+        leaving: true,
+        ends_at: Some("2026-11-26T12:00:30Z".parse().unwrap()),
+        container_started_at: None,
+        restarts: 0,
+        last_exit: None,
+    }
+}
+
 #[test]
 fn a_plain_session_s_objects_are_the_committed_ones() {
-    same("plain-pod.json", &children::pod(&plain(), &installation(), 3, false));
+    same("plain-pod.json", &children::pod(&plain(), &installation(), 3, None));
     same("plain-service.json", &children::service(&plain(), &installation(), 3));
     same("plain-secret.json", &children::secret(&plain(), &installation(), &[3]));
 }
 
 #[test]
 fn the_objects_of_a_session_that_asks_for_everything_are_the_committed_ones() {
-    same("rich-pod.json", &children::pod(&rich(), &with_nats(), 3, true));
+    same("rich-pod.json", &children::pod(&rich(), &with_nats(), 3, Some(&leaving())));
     same("rich-service.json", &children::service(&rich(), &with_nats(), 3));
     same("rich-secret.json", &children::secret(&rich(), &with_nats(), &[2, 3]));
 }
@@ -126,7 +143,7 @@ fn value(pod: &Pod, name: &str) -> Option<String> {
 
 #[test]
 fn names_labels_and_owner_are_those_of_the_contract() {
-    let pod = children::pod(&plain(), &installation(), 3, false);
+    let pod = children::pod(&plain(), &installation(), 3, None);
     assert_eq!(pod.metadata.name.as_deref(), Some("ts-monday-3"));
     let labels = pod.metadata.labels.unwrap();
     assert_eq!(
@@ -146,7 +163,7 @@ fn a_session_s_labels_and_annotations_never_replace_ours() {
         "podAnnotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
         "disruption": "Never",
     }}));
-    let pod = children::pod(&mine, &installation(), 3, false);
+    let pod = children::pod(&mine, &installation(), 3, None);
     let labels = pod.metadata.labels.unwrap();
     assert_eq!((labels[names::SESSION_LABEL].as_str(), labels[names::ATTEMPT_LABEL].as_str()), (ID, "3"));
     assert_eq!(labels["team"], "video");
@@ -156,7 +173,7 @@ fn a_session_s_labels_and_annotations_never_replace_ours() {
 #[test]
 fn an_autoscaler_may_move_a_session_only_where_its_transcript_is_not_in_the_pod() {
     let evictable = |installation: &Installation| {
-        children::pod(&plain(), installation, 1, false).metadata.annotations.unwrap()
+        children::pod(&plain(), installation, 1, None).metadata.annotations.unwrap()
             ["cluster-autoscaler.kubernetes.io/safe-to-evict"]
             .clone()
     };
@@ -165,7 +182,7 @@ fn an_autoscaler_may_move_a_session_only_where_its_transcript_is_not_in_the_pod(
 
 #[test]
 fn a_pod_is_as_restricted_as_pod_security_standards_ask() {
-    let pod = serde_json::to_value(children::pod(&rich(), &with_nats(), 1, false)).unwrap();
+    let pod = serde_json::to_value(children::pod(&rich(), &with_nats(), 1, None)).unwrap();
     let at = |pointer: &str| pod.pointer(pointer).unwrap_or(&Value::Null).clone();
     for (pointer, expected) in [
         ("/spec/securityContext/runAsNonRoot", json!(true)),
@@ -184,7 +201,7 @@ fn a_pod_is_as_restricted_as_pod_security_standards_ask() {
 
 #[test]
 fn a_session_s_own_speech_key_is_read_by_the_kubelet_and_copied_nowhere() {
-    let pod = children::pod(&rich(), &installation(), 1, false);
+    let pod = children::pod(&rich(), &installation(), 1, None);
     let reference = env(&pod, "GLADIA_API_KEY").unwrap().value_from.clone().unwrap().secret_key_ref.unwrap();
     assert_eq!((reference.name.as_str(), reference.key.as_str()), ("gladia", "apiKey"));
     assert!(!children::secret(&rich(), &installation(), &[1]).data.unwrap().contains_key("GLADIA_API_KEY"));
@@ -194,7 +211,7 @@ fn a_session_s_own_speech_key_is_read_by_the_kubelet_and_copied_nowhere() {
 fn the_installation_s_key_goes_to_the_installation_s_service_only() {
     let given = |url: &str| {
         let session = session(json!({"speech": {"apiUrl": url}}));
-        let pod = children::pod(&session, &installation(), 1, false);
+        let pod = children::pod(&session, &installation(), 1, None);
         let secret = children::secret(&session, &installation(), &[1]);
         (env(&pod, "GLADIA_API_KEY").is_some(), secret.data.unwrap().contains_key("GLADIA_API_KEY"))
     };
@@ -207,11 +224,11 @@ fn the_installation_s_region_goes_with_its_own_service_only() {
     let mut installation = installation();
     installation.speech.api_url = Some("https://speech.internal".into());
     installation.speech.region = Some("eu-west".into());
-    let pod = children::pod(&plain(), &installation, 1, false);
+    let pod = children::pod(&plain(), &installation, 1, None);
     assert_eq!(value(&pod, "GLADIA_API_URL").as_deref(), Some("https://speech.internal"));
     assert_eq!(value(&pod, "GLADIA_REGION").as_deref(), Some("eu-west"));
     let own = session(json!({"speech": {"apiUrl": "https://speech.example.com"}}));
-    assert_eq!(value(&children::pod(&own, &installation, 1, false), "GLADIA_REGION"), None);
+    assert_eq!(value(&children::pod(&own, &installation, 1, None), "GLADIA_REGION"), None);
 }
 
 #[test]
@@ -219,7 +236,7 @@ fn each_attempt_s_pod_sees_its_own_session_file() {
     let secret = children::secret(&plain(), &installation(), &[2, 3]).data.unwrap();
     for attempt in [2, 3] {
         let key = format!("session-{attempt}.json");
-        let pod = children::pod(&plain(), &installation(), attempt, false);
+        let pod = children::pod(&plain(), &installation(), attempt, None);
         let items = pod.spec.unwrap().volumes.unwrap()[0].secret.clone().unwrap().items.unwrap();
         assert_eq!((items[0].key.as_str(), items[0].path.as_str()), (key.as_str(), "session.json"));
         let file: Value = serde_json::from_slice(&secret[&key].0).unwrap();
@@ -229,7 +246,7 @@ fn each_attempt_s_pod_sees_its_own_session_file() {
 
 #[test]
 fn a_session_s_resources_are_merged_with_the_measured_ones() {
-    let pod = serde_json::to_value(children::pod(&rich(), &installation(), 1, false)).unwrap();
+    let pod = serde_json::to_value(children::pod(&rich(), &installation(), 1, None)).unwrap();
     let expected = json!({"requests": {"cpu": "100m"}, "limits": {"memory": "256Mi"}});
     assert_eq!(pod["spec"]["containers"][0]["resources"], expected);
 }
@@ -237,11 +254,11 @@ fn a_session_s_resources_are_merged_with_the_measured_ones() {
 #[test]
 fn a_default_never_contradicts_a_value_of_the_session() {
     let asked = session(json!({"worker": {"resources": {"requests": {"memory": "512Mi"}}}}));
-    let pod = serde_json::to_value(children::pod(&asked, &installation(), 1, false)).unwrap();
+    let pod = serde_json::to_value(children::pod(&asked, &installation(), 1, None)).unwrap();
     let expected = json!({"requests": {"cpu": "20m", "memory": "512Mi"}});
     assert_eq!(pod["spec"]["containers"][0]["resources"], expected);
     let asked = session(json!({"worker": {"resources": {"limits": {"memory": "16Mi", "cpu": "10m"}}}}));
-    let pod = serde_json::to_value(children::pod(&asked, &installation(), 1, false)).unwrap();
+    let pod = serde_json::to_value(children::pod(&asked, &installation(), 1, None)).unwrap();
     // Without a request the API server takes the limit.
     let expected = json!({"limits": {"memory": "16Mi", "cpu": "10m"}});
     assert_eq!(pod["spec"]["containers"][0]["resources"], expected);
@@ -251,7 +268,7 @@ fn a_default_never_contradicts_a_value_of_the_session() {
 fn a_toleration_of_a_lost_node_by_the_session_is_kept() {
     let own =
         json!([{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 5}]);
-    let pod = children::pod(&session(json!({"worker": {"tolerations": own}})), &installation(), 1, false);
+    let pod = children::pod(&session(json!({"worker": {"tolerations": own}})), &installation(), 1, None);
     let seconds: Vec<_> = pod
         .spec
         .unwrap()

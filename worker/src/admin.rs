@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use roomscribe_pipeline::Report;
 use roomscribe_pipeline::stream_key::{SessionSecret, verify_stop};
+use roomscribe_pipeline::{Report, State as SessionState};
 use roomscribe_transcript::SessionId;
 use serde::Deserialize;
 use std::future::Future;
@@ -93,18 +93,16 @@ pub async fn serve(
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }
 
-/// Ready = the session has its log, the RTMP port listens, and it is not done.
+/// Ready = the session has its log, the RTMP port listens, and it is not done. One that drains is ready too: until its successor is,
+/// it is the only one that an egress can come back to.
 async fn ready(State(shared): State<Shared>) -> Response {
     let report = shared.report.borrow().clone();
     if !shared.begun.is_so() {
         let waits = report.last_error.unwrap_or_else(|| "the session's log is being opened".to_owned());
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{waits}\n")).into_response();
     }
-    let state = report.state;
-    match state.as_str() {
-        "draining" | "done" => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", state.as_str())).into_response()
-        }
+    match report.state {
+        SessionState::Done => (StatusCode::SERVICE_UNAVAILABLE, "done\n").into_response(),
         _ => "ready\n".into_response(),
     }
 }

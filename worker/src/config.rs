@@ -69,6 +69,9 @@ pub struct Args {
     /// Another worker still hears this session and hands it over (a planned move): its last words are waited for, at most 10 s.
     #[arg(long, env = "HANDOVER")]
     pub handover: bool,
+    /// … and is killed by then (RFC 3339): it is not waited for after that.
+    #[arg(long, env = "HANDOVER_UNTIL", value_name = "TIME")]
+    pub handover_until: Option<jiff::Timestamp>,
     /// Log filter.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,

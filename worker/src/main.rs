@@ -9,7 +9,7 @@ use roomscribe_worker::connection::ConnectionSettings;
 use roomscribe_worker::metrics::Metrics;
 use roomscribe_worker::publish::Writer;
 use roomscribe_worker::registry::Registry;
-use roomscribe_worker::run::{self, Order, Orders, Session};
+use roomscribe_worker::run::{self, Before, Order, Orders, Session};
 use roomscribe_worker::signals::{StopSignal, StopSignals};
 use roomscribe_worker::speech_http::SpeechApi;
 use roomscribe_worker::spool::Spool;
@@ -191,7 +191,9 @@ async fn assemble(
         report,
         orders,
         settings,
-        succeeds: args.handover,
+        succeeds: args.handover.then(|| Before {
+            ends_at_ms: args.handover_until.and_then(|at| u64::try_from(at.as_millisecond()).ok()),
+        }),
     })
 }
 

@@ -5,7 +5,7 @@ use super::sessions::Shared;
 use futures_util::StreamExt;
 use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::{self, ExponentialBackoff, watcher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ const PROBE: Duration = Duration::from_secs(2);
 /// Runs for ever.
 pub(super) async fn run(shared: Arc<Shared>, watch: usize, namespace: String) {
     let server = shared.server.clone();
-    let mut events =
-        std::pin::pin!(watcher(server.api(&namespace), watcher::Config::default()).default_backoff());
+    let config = watcher::Config::default();
+    let mut events = std::pin::pin!(watcher(server.api(&namespace), config).backoff(patience()));
     loop {
         tokio::select! {
             event = events.next() => match event {
@@ -39,6 +39,13 @@ pub(super) async fn run(shared: Arc<Shared>, watch: usize, namespace: String) {
             }
         }
     }
+}
+
+/// kube's own waits up to a minute, also for a server that is well again: nobody would be shown a new session for so long.
+fn patience() -> ExponentialBackoff {
+    let (min, max) = (Duration::from_millis(400), Duration::from_secs(3));
+    let times = backon::ExponentialBuilder::new().with_min_delay(min).with_max_delay(max).without_max_times();
+    times.with_jitter().into()
 }
 
 async fn answers(server: &Server, namespace: &str) -> bool {

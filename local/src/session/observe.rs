@@ -110,6 +110,7 @@ fn cluster(facts: &Facts<'_>) -> (Vec<Pod>, Option<Service>) {
         node: "local".into(),
         state,
         leaving: facts.task.leaving,
+        ends_at: None,
         container_started_at: Some(facts.task.started_at),
         restarts: facts.task.restarts,
         last_exit: facts.task.exit.clone(),

@@ -220,7 +220,7 @@ impl Task {
             metrics: hands.metrics().clone(),
             report,
             orders,
-            succeeds: false,
+            succeeds: None,
         }
     }
 

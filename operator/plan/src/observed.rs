@@ -151,6 +151,8 @@ pub struct Pod {
     pub state: PodState,
     /// Deletion, eviction or a drain is on its way.
     pub leaving: bool,
+    /// Its container is killed by then, if it has not ended.
+    pub ends_at: Option<Timestamp>,
     /// When its container started last.
     pub container_started_at: Option<Timestamp>,
     /// Restarts of its container.

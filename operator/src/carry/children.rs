@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
+use roomscribe_plan::PodState;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -66,13 +67,23 @@ async fn make(round: &Round<'_>, attempt: u32, selects: u32) -> Result<(), Error
     }
     let service: Service = children::service(session, &installation, selects);
     apply(round, "apply the session's Service", service).await?;
-    // As long as the Service selects another pod, that one hears the session.
-    let succeeds = selects != attempt;
     if is_there {
         Ok(())
     } else {
-        create_pod(round, children::pod(session, &installation, attempt, succeeds)).await
+        let known = round.observed.cluster.pods.get().map_or(&[][..], Vec::as_slice);
+        create_pod(round, children::pod(session, &installation, attempt, hearing(known, attempt))).await
     }
+}
+
+/// The pod before this attempt, if its worker can still hear the session: it runs, and has never broken down.
+fn hearing(pods: &[roomscribe_plan::Pod], attempt: u32) -> Option<&roomscribe_plan::Pod> {
+    let before = pods.iter().filter(|pod| pod.attempt < attempt).max_by_key(|pod| pod.attempt)?;
+    let hears = match before.state {
+        PodState::Listening => true,
+        PodState::NotListening => before.container_started_at.is_some() && before.ends() == 0,
+        _ => false,
+    };
+    hears.then_some(before)
 }
 
 pub(super) async fn apply<K>(round: &Round<'_>, what: &'static str, object: K) -> Result<(), Error>

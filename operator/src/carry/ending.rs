@@ -55,6 +55,7 @@ mod tests {
                 node: "node-a".into(),
                 state,
                 leaving: false,
+                ends_at: None,
                 container_started_at: Some(Timestamp::UNIX_EPOCH),
                 restarts: 0,
                 last_exit: None,

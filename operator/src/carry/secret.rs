@@ -117,6 +117,7 @@ mod tests {
             node: "node-a".into(),
             state,
             leaving: false,
+            ends_at: None,
             container_started_at: None,
             restarts: 0,
             last_exit: None,

@@ -24,8 +24,13 @@ const DATA_DIR: &str = "/var/lib/roomscribe";
 /// A pod whose node does not answer has a successor already (the plan does not wait for this): it only has to go away.
 const LOST_NODE_SECONDS: i64 = 30;
 
-/// The pod of `attempt`; `succeeds`: another worker still hears the session, and will hand it over.
-pub fn pod(session: &TranscriptionSession, installation: &Installation, attempt: u32, succeeds: bool) -> Pod {
+/// The pod of `attempt`; `before`: the one whose worker still hears the session, and will hand it over.
+pub fn pod(
+    session: &TranscriptionSession,
+    installation: &Installation,
+    attempt: u32,
+    before: Option<&roomscribe_plan::Pod>,
+) -> Pod {
     let worker = &session.spec.worker;
     let mut labels = worker.pod_labels.clone();
     labels.extend(names::pod_labels(session, attempt));
@@ -36,7 +41,7 @@ pub fn pod(session: &TranscriptionSession, installation: &Installation, attempt:
     annotations.extend(disruption(worker.disruption, installation));
     Pod {
         metadata: names::metadata(session, names::pod(session, attempt), labels, annotations),
-        spec: Some(spec(session, installation, attempt, succeeds)),
+        spec: Some(spec(session, installation, attempt, before)),
         ..Pod::default()
     }
 }
@@ -57,7 +62,7 @@ fn spec(
     session: &TranscriptionSession,
     installation: &Installation,
     attempt: u32,
-    succeeds: bool,
+    before: Option<&roomscribe_plan::Pod>,
 ) -> PodSpec {
     let (worker, defaults) = (&session.spec.worker, &installation.worker);
     PodSpec {
@@ -82,12 +87,16 @@ fn spec(
         priority_class_name: (!worker.priority_class_name.is_empty())
             .then(|| worker.priority_class_name.clone()),
         volumes: Some(volumes(session, installation, attempt)),
-        containers: vec![container(session, installation, succeeds)],
+        containers: vec![container(session, installation, before)],
         ..PodSpec::default()
     }
 }
 
-fn container(session: &TranscriptionSession, installation: &Installation, succeeds: bool) -> Container {
+fn container(
+    session: &TranscriptionSession,
+    installation: &Installation,
+    before: Option<&roomscribe_plan::Pod>,
+) -> Container {
     let defaults = &installation.worker;
     let grace = defaults.grace_seconds.to_string();
     let args = ["--session", "/etc/roomscribe/session.json", "--grace-seconds", &grace];
@@ -96,7 +105,7 @@ fn container(session: &TranscriptionSession, installation: &Installation, succee
         image: Some(defaults.image.clone()),
         image_pull_policy: defaults.image_pull_policy.clone(),
         args: Some(args.map(str::to_owned).into()),
-        env: Some(environment(session, installation, succeeds)),
+        env: Some(environment(session, installation, before)),
         ports: Some(vec![port("rtmp", RTMP_PORT), port("http", HTTP_PORT), port("metrics", METRICS_PORT)]),
         resources: Some(resources(&session.spec.worker.resources, &defaults.resources)),
         // The worker takes port 1935 before port 9090, so whoever answers here listens there.
@@ -138,7 +147,11 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-fn environment(session: &TranscriptionSession, installation: &Installation, succeeds: bool) -> Vec<EnvVar> {
+fn environment(
+    session: &TranscriptionSession,
+    installation: &Installation,
+    before: Option<&roomscribe_plan::Pod>,
+) -> Vec<EnvVar> {
     let (speech, own) = (&session.spec.speech, &installation.speech);
     let region = if same_service(session, installation) { own.region.as_ref() } else { None };
     let tls = |file: &str| session.spec.ingest.tls.as_ref().map(|_| format!("{TLS_DIR}/{file}"));
@@ -153,7 +166,8 @@ fn environment(session: &TranscriptionSession, installation: &Installation, succ
         ("NATS_CREDS", creds),
         ("NATS_REPLICAS", nats.map(|nats| nats.replicas.to_string())),
         ("RETENTION_DAYS", nats.map(|nats| nats.retention_days.to_string())),
-        ("HANDOVER", succeeds.then(|| "true".to_owned())),
+        ("HANDOVER", before.map(|_| "true".to_owned())),
+        ("HANDOVER_UNTIL", before.and_then(|pod| pod.ends_at).map(|at| at.to_string())),
         ("TLS_CERT", tls("tls.crt")),
         ("TLS_KEY", tls("tls.key")),
     ];

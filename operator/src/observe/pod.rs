@@ -24,6 +24,7 @@ pub fn pod(pod: &Pod) -> Option<roomscribe_plan::Pod> {
         state: state(status, container),
         // A pod that is over already does not leave: it is there until somebody deletes it.
         leaving: metadata.deletion_timestamp.is_some() || (is(status, "DisruptionTarget") && !over),
+        ends_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
         container_started_at: container.and_then(started_at),
         restarts: container.and_then(|container| u32::try_from(container.restart_count).ok()).unwrap_or(0),
         last_exit: container.and_then(last_exit),

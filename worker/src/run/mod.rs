@@ -9,6 +9,7 @@ mod succession;
 mod told;
 
 pub use orders::{Order, Orders};
+pub use succession::Before;
 
 use crate::clock;
 use crate::metrics::{Metrics, Why};
@@ -59,7 +60,7 @@ pub struct Session {
     /// What the owner asks.
     pub orders: watch::Receiver<Order>,
     /// Another worker still hears the session, and will hand it over.
-    pub succeeds: bool,
+    pub succeeds: Option<Before>,
 }
 
 /// Answers of tasks that this loop started.
@@ -132,7 +133,7 @@ impl Loop {
         // A process that is started again in its pod has a spool of its own, and nobody before it.
         let is_first = contents.state.is_none() && contents.pcm.is_empty() && !told.handed_over;
         let succession =
-            (session.succeeds && is_first && session.head.note.is_some()).then(Succession::default);
+            session.succeeds.filter(|_| is_first && session.head.note.is_some()).map(Succession::to);
         let pipeline = match succession {
             Some(_) => idle(&session),
             None => build(&session, &told, 0),

@@ -13,13 +13,30 @@ use tokio::task::JoinSet;
 
 /// For the last words of the worker before (design §5); its words are asked of the speech service afterwards.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What was said in its last moment is in the log so long after its end, whatever the clocks of two nodes say.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Between two looks at the log.
 const LOOK: Duration = Duration::from_millis(100);
 const BATCH: usize = 256;
 
+/// The worker before this one.
+#[derive(Debug, Clone, Copy)]
+pub struct Before {
+    /// It is killed by then, wall milliseconds.
+    pub ends_at_ms: Option<u64>,
+}
+
+impl Before {
+    /// From now on.
+    fn patience(self, wall_ms: u64) -> Duration {
+        let left = self.ends_at_ms.map(|end| Duration::from_millis(end.saturating_sub(wall_ms)));
+        left.map_or(PATIENCE, |left| (left + LAST_WORDS).min(PATIENCE))
+    }
+}
+
 /// What waits.
-#[derive(Default)]
 pub(super) struct Succession {
+    before: Before,
     /// When the first publisher came, monotonic and in wall milliseconds.
     begun: Option<(Duration, u64)>,
     /// What it sent since: some kilobytes a second, for ten seconds.
@@ -31,6 +48,11 @@ pub(super) struct Succession {
 }
 
 impl Succession {
+    pub(super) fn to(before: Before) -> Self {
+        let (waiting, looking) = (Vec::new(), JoinSet::new());
+        Self { before, begun: None, waiting, looking, ordered: false, due: false }
+    }
+
     /// The worker before has said its last word, or will not.
     pub(super) async fn ended(&mut self) {
         if self.due {
@@ -48,10 +70,11 @@ impl Loop {
         let (now, after) = (clock::now(), self.head);
         let Some(succession) = &mut self.succession else { return };
         if let (Ingest::Started { attempt, .. }, None) = (&ingest, succession.begun) {
-            succession.begun = Some((now, clock::wall_ms()));
-            let writer = self.session.writer.clone();
+            let wall_ms = clock::wall_ms();
+            succession.begun = Some((now, wall_ms));
+            let (writer, patience) = (self.session.writer.clone(), succession.before.patience(wall_ms));
             succession.looking.spawn(async move {
-                let _ = tokio::time::timeout(PATIENCE, handed_over(&writer, after)).await;
+                let _ = tokio::time::timeout(patience, handed_over(&writer, after)).await;
             });
             // For the owner, who lets the worker before go when this one has a publisher: nothing else comes of it.
             self.pipeline.handle(Input::PublishStarted { attempt: *attempt }, now);
@@ -101,5 +124,19 @@ async fn handed_over(writer: &Writer, mut after: Offset) {
         }
         after = records.last().map_or(after, |record| record.offset);
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_is_killed_soon_is_waited_for_until_then_and_others_for_ten_seconds() {
+        let patience = |ends_at_ms| Before { ends_at_ms }.patience(100_000);
+        assert_eq!(patience(None), PATIENCE);
+        assert_eq!(patience(Some(160_000)), PATIENCE);
+        assert_eq!(patience(Some(102_000)), Duration::from_secs(3));
+        assert_eq!(patience(Some(90_000)), LAST_WORDS);
     }
 }

@@ -3,7 +3,7 @@
 use crate::nats::{ended, events, until_word, with_nats};
 use crate::nats_server::{NatsServer, log};
 use crate::publisher::Publisher;
-use crate::stage::{Speech, Stage, free_port};
+use crate::stage::{ID, Speech, Stage, free_port};
 use crate::tones::check;
 use roomscribe_sims::tones::PERIOD;
 use serde_json::json;
@@ -42,4 +42,33 @@ async fn a_move_in_a_pause_costs_no_word_and_tells_no_gap() {
 #[tokio::test]
 async fn a_move_in_the_middle_of_a_word_cuts_it_in_two_halves_and_loses_neither() {
     tokio::join!(moved_at(7.75), moved_at(7.9), moved_at(8.05));
+}
+
+#[tokio::test]
+async fn a_worker_that_still_asks_for_the_words_of_a_dead_one_hands_over_at_once() {
+    let (speech, server) = (Speech::start(json!({})), NatsServer::on(free_port(), ""));
+    let (mut first, mut second) = (Stage::new(&speech.url()), Stage::new(&speech.url()));
+    with_nats(&mut first, &server);
+    with_nats(&mut second, &server);
+    second.flags.push("--handover".into());
+    let dead = first.worker().await;
+    let publisher = Publisher::start(&first.url(1), 1.0).await;
+    let reader = log(&server).await;
+    until_word(&reader, 1, &first).await;
+    dead.kill().await;
+    // As in another pod: the speech service waits a minute for the dead one's connection before it tells what it has heard.
+    std::fs::remove_dir_all(first.data.join("sessions").join(ID).join("spool")).unwrap();
+    let mut before = first.worker().await;
+    publisher.reach(7.0).await;
+    let after = second.worker_of(2).await;
+    before.signal("TERM").await;
+    publisher.reach(10.0).await;
+    publisher.move_to(&second.url(2));
+    assert_eq!(before.ended().await.code(), Some(0), "{}", first.stderr());
+    let told = events(&reader).await;
+    assert_eq!(told.last().unwrap()["type"], "handover", "{told:#?}");
+    until_word(&reader, (10.0 / PERIOD) as u32 + 2, &second).await;
+    let holes = publisher.holes();
+    let heard = ended(&second, after, publisher).await;
+    check(&events(&reader).await, &holes, heard);
 }

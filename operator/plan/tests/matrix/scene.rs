@@ -147,6 +147,7 @@ impl Scene {
             node: "node-a".into(),
             state: PodState::Listening,
             leaving: false,
+            ends_at: None,
             container_started_at: Some(at(-400)),
             restarts: 0,
             last_exit: None,

@@ -305,6 +305,7 @@ fn ensure_worker(world: &mut World, attempt: u32, selects: u32) {
             node: "node".into(),
             state: PodState::Pending(Reason::PodPending, String::new()),
             leaving: false,
+            ends_at: None,
             container_started_at: None,
             restarts: 0,
             last_exit: None,

@@ -80,14 +80,14 @@ impl Pipeline {
         while let Some(told) = self.speech.told.pop_front() {
             self.told(told, now);
         }
+        if !is_end && sent && !ended && !late && self.may_hand_over() {
+            return self.hand_over();
+        }
         let heard = self.speech.is_quiet() && (self.ledger.is_settled() || late);
-        if !sent || !(heard || late) {
+        if !sent || !(heard || late || ended) {
             return;
         }
         if !is_end {
-            if !ended && !late && self.publisher.is_none() && self.is_noted {
-                return self.hand_over();
-            }
             if !self.ledger.is_appending() || late {
                 self.spool_state(now);
                 self.exit(Exit::Suspended);
@@ -102,14 +102,18 @@ impl Pipeline {
         }
     }
 
-    /// Everything that was heard has its words or is silent: the next worker need not ask, or wait.
+    /// What has no words yet is the result of sessions that are over: the next worker asks for it as well as this one.
+    fn may_hand_over(&self) -> bool {
+        self.publisher.is_none() && self.is_noted && self.speech.only_asks() && self.ledger.is_settled()
+    }
+
+    /// Everything that was heard has its words, is silent, or is owed by a session that the note tells of: the next worker need
+    /// not wait.
     fn hand_over(&mut self) {
         if let Some(stopping) = &mut self.stopping {
             stopping.ended = true;
         }
-        if self.ledger.owed().list().is_empty() {
-            self.ledger.cover(self.heard);
-        }
+        self.ledger.cover(self.heard);
         self.append(Event::Handover {}, Effect::default());
     }
 

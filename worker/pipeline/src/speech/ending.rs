@@ -55,6 +55,11 @@ impl Ending {
         }
     }
 
+    /// Its result was not there when it was asked for first.
+    pub(super) fn is_asked_again(&self) -> bool {
+        matches!(self.phase, Phase::Asking { tries: 2.., .. })
+    }
+
     fn ask(&mut self, now: Duration) {
         self.phase = Phase::Asking { at: Some(now), tries: 0 };
     }

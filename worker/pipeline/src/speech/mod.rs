@@ -196,6 +196,12 @@ impl Speech {
         self.ending.is_empty() && matches!(self.phase, Phase::Idle | Phase::Refused { .. })
     }
 
+    /// Nothing but results of sessions that are over is awaited, and the service takes its time for them.
+    pub(crate) fn only_asks(&self) -> bool {
+        let idle = matches!(self.phase, Phase::Idle | Phase::Refused { .. });
+        idle && self.ending.iter().all(Ending::is_asked_again)
+    }
+
     /// Audio came.
     pub(crate) fn audio(&mut self, now: Duration) {
         self.last_audio = now;
