@@ -14,8 +14,8 @@ pub(crate) struct Row {
     pub(crate) kill: Kill,
     /// When, media milliseconds: the end of the last word before.
     pub(crate) at: f64,
-    /// From the accident to the first word that was spoken after it, of a session that is Ready, with one egress. Undisturbed it is
-    /// two tones, 3.0 s.
+    /// From the accident to the first word that was spoken after it, of a session that is Ready, with one egress (undisturbed it is
+    /// two tones, 3.0 s); or the longest time without a word until its pod is gone, if that is longer.
     pub(crate) recovered: Duration,
     /// Milliseconds of gap that it brought.
     pub(crate) gap_ms: u64,
@@ -23,6 +23,12 @@ pub(crate) struct Row {
     pub(crate) doubled: usize,
     /// Egresses that it made the operator start.
     pub(crate) egress_starts: usize,
+}
+
+impl Row {
+    pub(crate) fn of(kill: Kill) -> Self {
+        Self { kill, at: 0.0, recovered: Duration::ZERO, gap_ms: 0, lost: 0, doubled: 0, egress_starts: 0 }
+    }
 }
 
 /// What was counted.
@@ -34,13 +40,18 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A gap belongs to the newest accident before it.
-    pub(crate) fn add_gaps(&mut self, transcript: &Transcript) {
+    /// What the transcript tells at its end belongs to the newest accident before it.
+    pub(crate) fn account(&mut self, transcript: &Transcript) {
         for (start, end) in transcript.gaps() {
-            let row = self.rows.iter_mut().rev().find(|row| row.at - SLACK <= start);
-            if let Some(row) = row {
-                row.gap_ms += (end - start) as u64;
-            }
+            self.at(start, |row| row.gap_ms += (end - start) as u64);
+        }
+        transcript.lost().into_iter().for_each(|start| self.at(start, |row| row.lost += 1));
+        transcript.doubled().into_iter().for_each(|start| self.at(start, |row| row.doubled += 1));
+    }
+
+    fn at(&mut self, start: f64, change: impl FnOnce(&mut Row)) {
+        if let Some(row) = self.rows.iter_mut().rev().find(|row| row.at - SLACK <= start) {
+            change(row);
         }
     }
 
@@ -66,8 +77,8 @@ impl Tally {
         format!(
             "e2e: kills={} lost={} doubled={} gap_p50_ms={} gap_max_ms={} recovered_p50_s={:.1} recovered_max_s={:.1} orphans={}",
             self.rows.len(),
-            transcript.lost(),
-            transcript.doubled(),
+            transcript.lost().len(),
+            transcript.doubled().len(),
             middle(&gaps),
             gaps.iter().max().copied().unwrap_or_default(),
             seconds(middle(&recovered)),

@@ -4,6 +4,7 @@
 use roomscribe_sims::tones::{LENGTH, PERIOD, TONES};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Media milliseconds from one tone to the next, and of one tone.
 const STEP: f64 = PERIOD * 1000.0;
@@ -81,41 +82,59 @@ impl Transcript {
         heard.iter().map(|&(number, start, end)| Word { index: index(number, start), start, end }).collect()
     }
 
-    /// Tones that are not there, and of which no gap tells (design §1.2); tones before the first word; offsets that are missing.
-    pub(crate) fn lost(&self) -> usize {
+    /// When they sounded, the tones that are not there and of which no gap tells (design §1.2), and those before the first word;
+    /// 0 for each offset that is missing.
+    pub(crate) fn lost(&self) -> Vec<f64> {
         let offsets: BTreeSet<u64> = self.offsets().into_iter().collect();
         let holes = offsets.last().map_or(0, |last| *last as usize - offsets.len());
         let words = self.words();
         let before = words.first().map_or(0, |first| ((first.start - TOLERANCE) / STEP).max(0.0) as usize);
-        let between = words.windows(2).map(|pair| self.missing(pair[0], pair[1])).sum::<usize>();
-        before + between + holes
+        let between = words.windows(2).flat_map(|pair| self.missing(pair[0], pair[1]));
+        vec![0.0; before + holes].into_iter().chain(between).collect()
     }
 
-    fn missing(&self, before: Word, after: Word) -> usize {
-        let is_told = |index: u64| {
-            // Where it must have sounded, by either neighbour.
+    fn missing(&self, before: Word, after: Word) -> impl Iterator<Item = f64> {
+        // Where it must have sounded, by either neighbour.
+        let sounded = move |index: u64| {
             let start = before.start + (index - before.index) as f64 * STEP;
             let other = after.start - (after.index - index) as f64 * STEP;
-            let (from, to) = (start.min(other) - TOLERANCE, start.max(other) + SOUND + TOLERANCE);
+            (start.min(other), start.max(other))
+        };
+        let is_told = move |(start, other): &(f64, f64)| {
+            let (from, to) = (start - TOLERANCE, other + SOUND + TOLERANCE);
             self.gaps().any(|gap| gap.0 < to && gap.1 > from)
         };
-        (before.index + 1..after.index).filter(|index| !is_told(*index)).count()
+        let between = (before.index + 1..after.index).map(sounded);
+        between.filter(move |sound| !is_told(sound)).map(|(start, _)| start)
     }
 
-    /// Tones that are there again, but for the other half of one that was cut; segments and offsets that are.
-    pub(crate) fn doubled(&self) -> usize {
+    /// Where tones stand again, but for the other half of one that was cut; segments and offsets that do.
+    pub(crate) fn doubled(&self) -> Vec<f64> {
         let mut sounded: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-        let mut again = 0;
+        let mut again = Vec::new();
         for word in self.words() {
             let (end, length) = sounded.get(&word.index).copied().unwrap_or((f64::MIN, 0.0));
             let length = length + word.end - word.start;
-            again += usize::from(word.start < end - TOLERANCE || length > SOUND + 2.0 * TOLERANCE);
+            let is_again = word.start < end - TOLERANCE || length > SOUND + 2.0 * TOLERANCE;
+            again.extend(is_again.then_some(word.start));
             sounded.insert(word.index, (word.end, length));
         }
-        let mut seen = BTreeSet::new();
-        let segments = self.of("final").filter(|event| !seen.insert(event["seg"].to_string())).count();
-        let offsets = self.offsets();
-        again + segments + offsets.len() - offsets.iter().collect::<BTreeSet<_>>().len()
+        let (mut segments, mut offsets) = (BTreeSet::new(), BTreeSet::new());
+        for event in &self.events {
+            let twice = !offsets.insert(event["offset"].as_u64())
+                || (event["type"] == "final" && !segments.insert(event["seg"].to_string()));
+            again.extend(twice.then_some(span(event).0));
+        }
+        again
+    }
+
+    /// The longest time without a word since this moment, by the clock of whoever wrote them.
+    pub(crate) fn longest_silence(&self, since: jiff::Timestamp) -> Duration {
+        let said = self.of("final").filter_map(|event| event["at"].as_str()?.parse().ok());
+        let said: Vec<jiff::Timestamp> = said.filter(|at| *at > since).collect();
+        let begins = [since].into_iter().chain(said.iter().copied());
+        let silences = begins.zip(&said).map(|(one, other)| other.duration_since(one).unsigned_abs());
+        silences.max().unwrap_or_default()
     }
 
     /// Words that are not where the one before says: their time is not the room's.
@@ -173,7 +192,7 @@ mod tests {
 
     fn counts(events: &[Value]) -> (usize, usize, usize) {
         let transcript = Transcript::new(events.to_vec());
-        (transcript.lost(), transcript.doubled(), transcript.displaced())
+        (transcript.lost().len(), transcript.doubled().len(), transcript.displaced())
     }
 
     #[test]
@@ -206,6 +225,18 @@ mod tests {
         assert_eq!(counts(&again), (0, 1, 0));
         let later = [tone(1, 0, 0, 800), tone(2, 1, 1500, 800), tone(3, 1, 2400, 800)];
         assert_eq!(counts(&later), (0, 1, 0));
+    }
+
+    #[test]
+    fn the_longest_silence_is_between_two_words_or_before_the_first() {
+        let at = |offset: u64, at: &str| json!({"type": "final", "offset": offset, "at": at});
+        let said =
+            [at(1, "2026-11-26T22:00:00Z"), at(2, "2026-11-26T22:00:02Z"), at(3, "2026-11-26T22:00:09Z")];
+        let transcript = Transcript::new(said.to_vec());
+        let silence = |since: &str| transcript.longest_silence(since.parse().unwrap()).as_secs();
+        assert_eq!(silence("2026-11-26T22:00:01Z"), 7);
+        assert_eq!(silence("2026-11-26T21:59:00Z"), 60);
+        assert_eq!(silence("2026-11-26T22:00:10Z"), 0);
     }
 
     #[test]
