@@ -186,6 +186,7 @@ mod tests {
             uid: "u".into(),
             attempt: 1,
             key_generation: 1,
+            created_at: None,
             node: String::new(),
             state,
             leaving: false,

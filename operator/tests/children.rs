@@ -102,6 +102,7 @@ fn leaving() -> roomscribe_plan::Pod {
         uid: "uid".into(),
         attempt: 2,
         key_generation: 1,
+        created_at: None,
         node: "node".into(),
         state: roomscribe_plan::PodState::Listening,
         leaving: true,

@@ -107,6 +107,7 @@ fn cluster(facts: &Facts<'_>) -> (Vec<Pod>, Option<Service>) {
         uid: format!("{}-{}", facts.stored.id, facts.task.restarts),
         attempt,
         key_generation: 1,
+        created_at: None,
         node: "local".into(),
         state,
         leaving: facts.task.leaving,

@@ -145,6 +145,8 @@ pub struct Pod {
     pub attempt: u32,
     /// `ingest.keyGeneration` that it was made for.
     pub key_generation: u32,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
     /// Its node.
     pub node: String,
     /// How it does.

@@ -52,6 +52,7 @@ mod tests {
                 uid: format!("u-{attempt}"),
                 attempt,
                 key_generation: 1,
+                created_at: None,
                 node: "node-a".into(),
                 state,
                 leaving: false,

@@ -114,6 +114,7 @@ mod tests {
             uid: "u".into(),
             attempt: 1,
             key_generation: 1,
+            created_at: None,
             node: "node-a".into(),
             state,
             leaving: false,

@@ -20,6 +20,7 @@ pub fn pod(pod: &Pod) -> Option<roomscribe_plan::Pod> {
         uid: metadata.uid.clone()?,
         attempt: metadata.labels.as_ref()?.get(ATTEMPT_LABEL)?.parse().ok()?,
         key_generation: key_generation(pod),
+        created_at: metadata.creation_timestamp.as_ref().map(|time| time.0),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
         state: state(status, container),
         // A pod that is over already does not leave: it is there until somebody deletes it.

@@ -248,9 +248,10 @@ impl<'a> Draft<'a> {
         self.memory.ends = ends;
         let Some(exit) = &pod.last_exit else { return };
         // A process that sees it for the first time knows when the last end was, not the ones before: a third is too many for
-        // any ten minutes.
+        // any ten minutes, and a second for a pod that is no older.
+        let is_young = pod.created_at.is_some_and(|created| self.since(created) < CRASH_LOOP_SECONDS);
         let new = match first_look {
-            true if ends >= 3 => 2,
+            true if ends >= 3 || (ends == 2 && is_young) => 2,
             true => 1,
             false => ends.saturating_sub(known).max(u32::from(!self.memory.exits.contains(&exit.at))),
         };

@@ -259,6 +259,19 @@ fn a_second_container_exit_within_ten_minutes_replaces_the_pod() {
 }
 
 #[test]
+fn a_new_operator_replaces_a_pod_that_is_younger_than_ten_minutes_and_has_ended_twice() {
+    let of_age = |seconds: i64| {
+        let exit = ContainerExit { code: 137, reason: "Error".into(), words: String::new(), at: at(-5) };
+        Scene::new().crashed_pod(1, 2).taken_over().but(move |pod| {
+            (pod.created_at, pod.last_exit) = (Some(at(-seconds)), Some(exit.clone()));
+        })
+    };
+    let replaces = |plan: &Plan| does(plan, |action| matches!(action, Action::DeletePod { .. }));
+    assert!(replaces(&of_age(60).plan()));
+    assert!(!replaces(&of_age(3600).plan()), "its first end may be long ago");
+}
+
+#[test]
 fn a_useless_pod_makes_room_for_its_successor_in_the_quota() {
     let plan =
         Scene::new().crashed_pod(1, 2).remembering(|memory| memory.exits = vec![at(-200), at(-20)]).plan();

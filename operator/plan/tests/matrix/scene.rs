@@ -144,6 +144,7 @@ impl Scene {
             uid: format!("uid-{attempt}"),
             attempt,
             key_generation: 1,
+            created_at: None,
             node: "node-a".into(),
             state: PodState::Listening,
             leaving: false,

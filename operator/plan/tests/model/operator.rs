@@ -302,6 +302,7 @@ fn ensure_worker(world: &mut World, attempt: u32, selects: u32) {
             uid: format!("u{attempt}"),
             attempt,
             key_generation: u32::try_from(world.spec.ingest.key_generation).unwrap(),
+            created_at: None,
             node: "node".into(),
             state: PodState::Pending(Reason::PodPending, String::new()),
             leaving: false,

@@ -173,8 +173,14 @@ impl World {
         self.cluster.kubectl.run(&logs).await.unwrap_or_else(|error| error.to_string())
     }
 
-    /// Everything that was installed has the replicas that it wants.
+    /// Everything that was installed has the replicas that it wants, and one of the operators leads.
     pub(crate) async fn is_complete(&self) -> anyhow::Result<bool> {
+        let renewed =
+            ["-n", RELEASE, "get", "lease", "roomscribe-operator", "-o", "jsonpath={.spec.renewTime}"];
+        let renewed: jiff::Timestamp = self.cluster.kubectl.run(&renewed).await?.parse()?;
+        if jiff::Timestamp::now().duration_since(renewed).as_secs() > 5 {
+            return Ok(false);
+        }
         let counts = r#"jsonpath={range .items[*]}{.spec.replicas} {.status.readyReplicas}{"\n"}{end}"#;
         let sets = self
             .cluster
