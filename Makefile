@@ -23,7 +23,7 @@ demo: ## a meeting end to end, no account (ARGS="--once --format json")
 	@cargo build --release --locked -p roomscribe >&2
 	@$(CARGO_TARGET_DIR)/release/roomscribe demo $(ARGS)
 
-test: cluster-begin livekit-begin helm-begin lint unit livekit chart api-server e2e-local browser ## everything that CI proves
+test: cluster-begin livekit-begin helm-begin lint unit livekit chart api-server e2e-local browser e2e-if-possible ## everything that CI proves
 	@echo "all stages passed"
 
 cluster-build: ## the Kubernetes that tests run on, as one program (once, about 12 minutes of CPU)
