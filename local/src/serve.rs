@@ -151,15 +151,7 @@ impl Stack {
             data_dir: settings.data_dir.clone(),
             place,
             project: project.clone(),
-            policy: Policy {
-                start_unknown_seconds: settings.start_unknown_seconds.into(),
-                // No kubelet lets a worker wait here.
-                replaces_crashing_pods: false,
-                // And no rules of nodes are waited for.
-                start_settle_seconds: 0,
-                move_settle_seconds: 0,
-                ..Policy::default()
-            },
+            policy: policy(settings.start_unknown_seconds.into()),
             rollover: Duration::from_secs(settings.speech_rollover_seconds),
         });
         let sessions = LocalSessions::open(hands, settings.data_dir.clone(), settings.max_sessions)
@@ -310,4 +302,15 @@ async fn serve_metrics(
 /// Resolves once the sender says true, or is gone.
 async fn told(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// No kubelet lets a worker wait here, and no rules of nodes are waited for.
+pub(crate) fn policy(start_unknown_seconds: i64) -> Policy {
+    Policy {
+        start_unknown_seconds,
+        replaces_crashing_pods: false,
+        start_settle_seconds: 0,
+        move_settle_seconds: 0,
+        ..Policy::default()
+    }
 }

@@ -4,6 +4,7 @@ use super::Place;
 use super::observe::{Facts, Task, observe};
 use super::words::{Story, Words, usage, words};
 use super::worker::{Ended, Stage, Trouble};
+use crate::serve::policy;
 use crate::stored::Stored;
 use jiff::{SignedDuration, Timestamp};
 use roomscribe_gateway::sessions::{Capture, CaptureMode, CreateSession};
@@ -69,7 +70,7 @@ impl World {
     /// One round; the plan keeps every rule.
     fn round(&mut self) -> Vec<Action> {
         let observed = self.observed();
-        let plan = plan(&observed, NOW);
+        let plan = plan_under(&policy(START_UNKNOWN_SECONDS), &observed, NOW);
         assert_eq!(check::broken(&observed, &plan, NOW), Vec::<String>::new());
         self.stored.take(&plan);
         self.memory = plan.memory;

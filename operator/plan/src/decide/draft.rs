@@ -213,7 +213,9 @@ impl<'a> Draft<'a> {
     pub(super) fn is_settled(&mut self, since: Timestamp, wait: i64) -> bool {
         let settled = self.since(since) >= wait;
         if !settled {
-            self.wake_at(since + seconds(wait));
+            // To the moment: nobody speaks into the transcript meanwhile.
+            let at = since + seconds(wait);
+            self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
         }
         settled
     }
