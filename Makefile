@@ -13,7 +13,7 @@ T ?= 60
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test images images-reproduce cluster cluster-down node-test e2e-images e2e-if-possible upgrade-test e2e-local cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak soak-nats generate fixtures sizes screenshots
+.PHONY: help demo test images images-reproduce cluster cluster-down node-test e2e-images e2e-if-possible scale scale-images upgrade-test e2e-local cluster-build cluster-begin livekit-begin helm-begin lint unit livekit chart api-server operator-up operator-down e2e browser deny bench fuzz soak soak-nats generate fixtures sizes screenshots
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,15 @@ e2e-images: cluster-build ## the images that e2e runs, as docker-archives, to pu
 	@$(NEED) cargo cc one-node buildah ca-certificates python3 pip nats-server
 	@PROFILE=dev PREFIX=localhost/roomscribe OUT=$(ROOMSCRIBE_CACHE)/images-test $(STAGE) "images of the tests" sh -c 'images/pack.sh operator worker gateway speech && tests/cluster/test-images.sh $(ROOMSCRIBE_CACHE)/images-test'
 	@PROFILE=dev $(STAGE) "images are as promised" tests/images/run.sh $(ROOMSCRIBE_CACHE)/images-test
+
+# Release programs: what a session costs is measured of what people run.
+scale: scale-images ## what a session costs on a real node, and how many fit, into docs/scale.{json,md} (N=30 WINDOW=90; Linux, root)
+	@$(NEED) cargo cc go helm ffmpeg
+	@N=$(N) WINDOW=$(WINDOW) HELM_BIN=$$(ls -t $(ROOMSCRIBE_CACHE)/helm-*/helm | head -1) IMAGES_DIR=$(ROOMSCRIBE_CACHE)/images-scale $(STAGE) "scale" cargo test --locked -p roomscribe-cluster --test scale -- --ignored --nocapture
+
+scale-images: cluster-build
+	@$(NEED) cargo cc one-node buildah ca-certificates python3 pip nats-server
+	@PROFILE=release PREFIX=localhost/roomscribe OUT=$(ROOMSCRIBE_CACHE)/images-scale $(STAGE) "images of release programs" sh -c 'images/pack.sh operator worker gateway speech && tests/cluster/test-images.sh $(ROOMSCRIBE_CACHE)/images-scale'
 
 images: ## one small image per role, without a Docker engine; prints their sizes
 	@$(NEED) cargo cc buildah ca-certificates python3 pip unshare cargo-auditable
