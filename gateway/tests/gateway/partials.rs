@@ -114,7 +114,7 @@ async fn pause_turns_partials_off_and_resume_shows_what_is_being_said_now() {
 
 #[tokio::test]
 async fn who_could_not_take_every_reading_is_told_how_many_it_skipped() {
-    let door = Door::with(Config { ping: Duration::from_millis(200), ..keyed() }).await;
+    let door = Door::with(Config { ping: Duration::from_secs(1), ..keyed() }).await;
     let id = door.session("standup").await;
     let (mut busy, mut witness) = (door.stream(&id, "").await, door.stream(&id, "").await);
     busy.frame().await;
