@@ -160,7 +160,7 @@ async fn a_stalled_server_does_not_read_and_then_loses_nothing() {
 
 #[tokio::test]
 async fn the_result_shows_processing_until_the_delay_is_over_and_cannot_be_deleted_before() {
-    let (server, id, _, mut client) = started(json!({"doneDelayMs": 300})).await;
+    let (server, id, _, mut client) = started(json!({"doneDelayMs": 3000})).await;
     client.stop().await;
     client.rest().await;
     let path = format!("/v2/live/{id}");
