@@ -8,13 +8,19 @@ use crate::tones::check;
 use roomscribe_sims::tones::PERIOD;
 use serde_json::json;
 
+/// One log; the second's workers succeed a living one.
+fn stages(speech: &Speech, server: &NatsServer) -> (Stage, Stage) {
+    let (mut first, mut second) = (Stage::new(&speech.url()), Stage::new(&speech.url()));
+    with_nats(&mut first, server);
+    with_nats(&mut second, server);
+    second.flags.push("--handover".into());
+    (first, second)
+}
+
 /// Moves at this stream time, and holds the transcript to account.
 async fn moved_at(seconds: f64) {
     let (speech, server) = (Speech::start(json!({})), NatsServer::on(free_port(), ""));
-    let (mut first, mut second) = (Stage::new(&speech.url()), Stage::new(&speech.url()));
-    with_nats(&mut first, &server);
-    with_nats(&mut second, &server);
-    second.flags.push("--handover".into());
+    let (first, second) = stages(&speech, &server);
     let mut before = first.worker().await;
     let publisher = Publisher::start(&first.url(1), 1.0).await;
     let reader = log(&server).await;
@@ -47,10 +53,7 @@ async fn a_move_in_the_middle_of_a_word_cuts_it_in_two_halves_and_loses_neither(
 #[tokio::test]
 async fn a_worker_that_still_asks_for_the_words_of_a_dead_one_hands_over_at_once() {
     let (speech, server) = (Speech::start(json!({})), NatsServer::on(free_port(), ""));
-    let (mut first, mut second) = (Stage::new(&speech.url()), Stage::new(&speech.url()));
-    with_nats(&mut first, &server);
-    with_nats(&mut second, &server);
-    second.flags.push("--handover".into());
+    let (first, second) = stages(&speech, &server);
     let dead = first.worker().await;
     let publisher = Publisher::start(&first.url(1), 1.0).await;
     let reader = log(&server).await;

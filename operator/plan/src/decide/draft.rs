@@ -67,7 +67,11 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn wake_at(&mut self, at: Timestamp) {
-        let at = at.max(self.now + seconds(1));
+        self.wake_exactly(at.max(self.now + seconds(1)));
+    }
+
+    /// As soon as then, not a second later at the earliest.
+    fn wake_exactly(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
@@ -214,8 +218,7 @@ impl<'a> Draft<'a> {
         let settled = self.since(since) >= wait;
         if !settled {
             // To the moment: nobody speaks into the transcript meanwhile.
-            let at = since + seconds(wait);
-            self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+            self.wake_exactly(since + seconds(wait));
         }
         settled
     }

@@ -193,13 +193,17 @@ impl Speech {
 
     /// Nothing is on its way any more.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.ending.is_empty() && matches!(self.phase, Phase::Idle | Phase::Refused { .. })
+        self.is_idle() && self.ending.is_empty()
     }
 
     /// Nothing but results of sessions that are over is awaited, and the service takes its time for them.
     pub(crate) fn only_asks(&self) -> bool {
-        let idle = matches!(self.phase, Phase::Idle | Phase::Refused { .. });
-        idle && self.ending.iter().all(Ending::is_asked_again)
+        self.is_idle() && self.ending.iter().all(Ending::is_asked_again)
+    }
+
+    /// No session gets audio, or is about to.
+    fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle | Phase::Refused { .. })
     }
 
     /// Audio came.
